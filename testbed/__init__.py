@@ -1,1 +1,1 @@
-"""The laboratory: routers, faults, probes and the record of what happened, around the agents."""
+"""The laboratory: routers, faults, probes and the record of events, around the agents."""

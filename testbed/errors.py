@@ -1,8 +1,7 @@
-"""The errors that the laboratory shows to a person, and their exit codes.
+"""The laboratory's errors for users, and their exit codes.
 
-A LabError says four things: what is wrong, where (file and line), what is
-allowed, and the next command to try. Library code raises one; only the command
-line prints it and leaves. This module knows nothing of what went wrong.
+A LabError has four parts: the problem, the place (file and line), the allowed values, and the next command. Library
+code raises one; only the command line prints it and exits. Knows nothing of the causes.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-"""What is wrong with the machine when a file fails so, and not with what it was asked for."""
+"""Errors of a file that are the machine's fault, not the request's."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
 class Location:
-    """A place in a file that a person can open. Lines and columns count from 1."""
+    """A place in a file that a user can open. Lines and columns count from 1."""
 
     file: str | Path
     line: int | None = None
@@ -36,7 +35,7 @@ class Location:
 
 
 class LabError(Exception):
-    """Something a person can mend. `exit_code` is what the program leaves with."""
+    """An error that a user can correct. `exit_code`: the exit code of the program."""
 
     exit_code = 1
 
@@ -55,7 +54,7 @@ class LabError(Exception):
         self.next_command = next_command
 
     def lines(self) -> list[str]:
-        """The parts that are known, one a line, in the order a reader wants them."""
+        """The known parts, one a line, in reading order."""
         head = f"{self.where}: {self.problem}" if self.where is not None else self.problem
         lines = [head]
         if self.allowed:
@@ -75,10 +74,10 @@ class InputError(LabError):
 
 
 class InputErrors(InputError):
-    """All that is wrong with one thing, each told once, in the order it was found."""
+    """All errors of one thing, each reported once, in the order of their discovery."""
 
     def __init__(self, errors: Iterable[InputError]) -> None:
-        """`errors`: at least one; those that are several themselves are taken apart."""
+        """`errors`: at least one; nested ones are flattened."""
         self.errors = list({tuple(each.lines()): each for one in errors for each in parts(one)}.values())
         super().__init__(self.errors[0].problem)
 
@@ -87,19 +86,19 @@ class InputErrors(InputError):
 
 
 def parts(error: InputError) -> list[InputError]:
-    """The single errors that this one is made of."""
+    """The single errors of this one."""
     return error.errors if isinstance(error, InputErrors) else [error]
 
 
 def raise_errors(errors: Iterable[InputError]) -> None:
-    """Raise what was found: nothing when nothing was, a single error as itself, several as InputErrors."""
+    """Raise the collected errors: nothing without any, a single error as itself, several as InputErrors."""
     if wrong := list(errors):
         raise InputErrors(wrong) if len(wrong) > 1 else wrong[0]
 
 
 @contextmanager
 def gathered(errors: list[InputError]) -> Iterator[None]:
-    """Bad input within is put to what was `found`, to be told with the rest."""
+    """Collect bad input in the block in `found`, to report it with the rest."""
     try:
         yield
     except InputError as error:
@@ -107,7 +106,7 @@ def gathered(errors: list[InputError]) -> Iterator[None]:
 
 
 class Interrupted(SystemExit):
-    """A signal ends the program. Nobody's mistake: code that reports what others raise lets it pass."""
+    """A signal ends the program. No error: code that reports exceptions of others lets it pass."""
 
 
 class EnvironmentFailure(LabError):
@@ -117,7 +116,7 @@ class EnvironmentFailure(LabError):
 
 
 def of_file(error: OSError, where: str | Path | None = None, allowed: str | None = None) -> LabError:
-    """What a file failed with: bad input, with what is `allowed`, unless it is the machine that cannot do it."""
+    """The error of a file: bad input, with the `allowed` values, unless the machine is at fault."""
     file, problem = str(error.filename or where or "") or None, error.strerror or str(error)
     if error.errno in FULL:
         return EnvironmentFailure(

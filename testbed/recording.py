@@ -34,19 +34,19 @@ _TIMES = (
     (re.compile(r"rtt min/avg/max/mdev = .*"), "rtt min/avg/max/mdev = … ms"),
     (re.compile(r"commit \w{7,40}\+?"), "commit …"),
 )  # fmt: skip
-"""What a machine, and not the command, decides."""
+"""The parts of an output that the machine decides, not the command."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """One block of a document; `commands` are (as typed, as shown in the document, what it printed)."""
+    """One block of a document; `commands` are (as typed, as shown in the document, its output)."""
 
     kind: str
     commands: tuple[tuple[str, str, str], ...]
 
 
 def blocks(text: str) -> list[Block]:
-    """The blocks of a document. ValueError for a kind that is none."""
+    """The blocks of a document. ValueError for an unknown kind."""
     listed = []
     for each in _BLOCK.finditer(text):
         if each["kind"] not in KINDS:
@@ -93,7 +93,7 @@ def shell() -> Iterator[subprocess.Popen[str]]:
 
 
 def typed(process: subprocess.Popen[str], command: str) -> str:
-    """What the shell prints for a command, with times replaced."""
+    """The output of the shell for a command, with times replaced."""
     assert process.stdin is not None and process.stdout is not None
     # Standard input of a command is not the shell's own, which holds the commands behind it.
     process.stdin.write(f"{{ {command.rstrip()}\n}} </dev/null\nprintf '\\n%s\\n' '{_END}'\n")
@@ -111,7 +111,7 @@ def typed(process: subprocess.Popen[str], command: str) -> str:
 
 
 def recorded(text: str, kinds: Sequence[str] = KINDS) -> str:
-    """The document with the output of the blocks of these kinds as it is now."""
+    """The document with the present output of the blocks of these kinds."""
     with shell() as process:
 
         def again(match: re.Match[str]) -> str:

@@ -35,7 +35,7 @@ NO_BYTE_CODE = "PYTHONDONTWRITEBYTECODE"
 
 @dataclass
 class Totals:
-    """What pytest counted, added over all its runs. `broken` are runs that brought back no count at all."""
+    """pytest's counts, summed over all its runs. `broken` are runs that gave no count at all."""
 
     passed: int = 0
     failed: int = 0
@@ -63,7 +63,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Job:
-    """One pytest process: where it runs, and over which files."""
+    """One pytest process: its place and its files."""
 
     name: str
     paths: tuple[str, ...]
@@ -87,12 +87,12 @@ def jobs(*, unit: bool = True, guest: bool = True) -> list[Job]:
 
 
 def _octets(folder: Path) -> int:
-    """Larger ones first: what most likely takes longest."""
+    """Larger ones first: they probably take longest."""
     return -sum(each.stat().st_size for each in folder.rglob("*.py"))
 
 
 def run(wanted: Iterable[Job], select: str | None = None) -> Totals:
-    """Run all jobs, as many at a time as there are cores; print what failed; return the counts."""
+    """Run all jobs, as many at a time as there are cores; print failures; return the counts."""
     totals = Totals()
     with tempfile.TemporaryDirectory(prefix="lab-test-") as temporary, ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         running = {pool.submit(_run, job, Path(temporary) / job.name, select): job for job in wanted}

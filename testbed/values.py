@@ -1,7 +1,7 @@
-"""Values as people give them: yes or no, numbers with units, counts, texts, lists, octets.
+"""Values as users give them: yes or no, numbers with units, counts, texts, lists, octets.
 
-Each type takes the value itself (a plan's JSON, an experiment's Python) and its text (a command line), and says in
-words of its own what is allowed; `explained` shows them beside the bad value. Knows no option and no fault.
+Each type accepts the value itself (a plan's JSON, an experiment's Python) and its text (a command line), and names the
+allowed values; `explained` shows them beside the bad value. Knows no option and no fault.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SHOWN = 80
 
 
 Wrong = tuple[str, str]
-"""What is wrong, and what is allowed."""
+"""The problem, and the allowed values."""
 
 
 def not_allowed(allowed: str) -> ValueError:
@@ -36,7 +36,7 @@ def not_allowed(allowed: str) -> ValueError:
 def quantity(
     allowed: str, least: float, most: float, units: Mapping[str, float], *, none: bool = False
 ) -> PlainValidator:
-    """A finite number, or its text with a unit (letter case does not matter). `none`: nothing at all is a value too."""
+    """A finite number, or its text with a unit (letter case does not matter). `none`: None is allowed too."""
 
     def convert(value: Any) -> float | None:
         if none and (value is None or value == "none"):
@@ -107,7 +107,7 @@ def text(value: Any) -> str:
 
 
 def octets(least: int, most: int) -> Callable[[Any], str]:
-    """Octets in hexadecimal, so many. The function raises ValueError."""
+    """Octets in hexadecimal, within bounds. The function raises ValueError."""
     allowed = f"{least} to {most} octets in hexadecimal"
 
     def convert(value: Any) -> str:
@@ -153,11 +153,11 @@ class OneOf:
     def __init__(
         self, what: str, of: Callable[[Topology], Iterable[str]], meant: Callable[[str], str] = lambda name: name
     ) -> None:
-        """`meant`: another way to write a name, which may be the right one."""
+        """`meant`: another spelling of a name, which may be the right one."""
         self.what, self.of, self.meant = what, of, meant
 
     def wrong(self, value: Any, topology: Topology) -> Iterator[Wrong]:
-        """What of the value the topology does not have."""
+        """The parts of the value that the topology does not have."""
         known = list(self.of(topology))
         for name in [value] if isinstance(value, str) else value or ():
             if name not in known:
@@ -167,7 +167,7 @@ class OneOf:
 
 
 def misnamed(model: BaseModel, topology: Topology) -> Iterator[tuple[str, Wrong]]:
-    """What the model's fields name and the topology does not have, by field."""
+    """The names in the model's fields that the topology does not have, by field."""
     for name, field in type(model).model_fields.items():
         for mark in field.metadata:
             if isinstance(mark, OneOf):
@@ -175,20 +175,20 @@ def misnamed(model: BaseModel, topology: Topology) -> Iterator[tuple[str, Wrong]
 
 
 def quoted(value: Any) -> str:
-    """A bad value in an error: not the whole of a long one."""
+    """A bad value in an error, truncated if long."""
     said = repr(value)
     return said if len(said) <= _SHOWN else f"{said[: _SHOWN - 3]}..."
 
 
 def finite(value: Any) -> bool:
-    """Whether it is a number that can be computed with; truth values are none."""
+    """True for a usable number; truth values are not numbers."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def explained(
     error: ValidationError, what: str, model: type[BaseModel], where: Callable[..., Location | str]
 ) -> Iterator[InputError]:
-    """Each error of pydantic's about a model in four parts. `what`: "option", "argument"; `where` turns a path into a
+    """Each error of pydantic about a model in four parts. `what`: "option", "argument"; `where` turns a path into a
     place."""
     for problem in error.errors(include_url=False):
         path, value = problem["loc"], problem.get("input")
@@ -206,7 +206,7 @@ def explained(
 
 
 def _names(model: Any, path: Iterable[int | str]) -> list[str]:
-    """The names that a model, or one within it, has for people."""
+    """The user's names of a model's fields, nested ones too."""
     for part in path:
         field = getattr(model, "model_fields", {}).get(part)
         model = None if field is None else field.annotation

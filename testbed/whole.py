@@ -1,4 +1,4 @@
-"""Files of results that are seen whole or not at all. Knows nothing of what is in them."""
+"""Files of results that are seen whole or not at all. Knows nothing of their content."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def put(path: Path, data: bytes | str) -> None:
-    """Put a file in the place of an older one, whatever ends this process meanwhile. OSError, which names `path`.
+    """Replace a file, or make it, even if this process is killed meanwhile. OSError, which names `path`.
 
-    A device or a pipe of that name is written into, and stays.
+    A device or a pipe of that name is written to, and stays.
     """
     octets = data.encode() if isinstance(data, str) else data
     if path.exists() and not path.is_file():
@@ -24,4 +24,4 @@ def put(path: Path, data: bytes | str) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with suppress(OSError):
-            fresh.unlink()  # an interrupt too leaves nothing behind
+            fresh.unlink()  # an interrupt leaves nothing behind either

@@ -1,1 +1,1 @@
-"""How the routers of a run get their keys: one module per mode, found by name in `base`."""
+"""The sources of the routers' keys in a run: one module per mode, found by name in `base`."""

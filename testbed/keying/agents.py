@@ -1,9 +1,8 @@
 """Keying `dks-lks`, `lks`, `central` and `central-mgmt`: the routers' and the DKS's own agents, started with the nodes.
 
-In `dks-lks` the DKS makes the keys and a Local Key Server takes over where it cannot be reached; in `lks` the Local
-Key Servers make all of them. The two others are the architecture without Local Key Servers, with
-the DKS reached through the routed network or beside it. Knows nothing of what the agents say to
-each other.
+In `dks-lks` the DKS makes the keys and a Local Key Server takes over when it is unreachable; in `lks` the Local Key
+Servers make all of them. The two others are the architecture without Local Key Servers, with the DKS reached through
+the routed network or over a management network. Knows nothing of the agents' messages.
 """
 
 from __future__ import annotations
@@ -38,20 +37,21 @@ from testbed.topology.paths import expected_paths
 from testbed.topology.resolved import Router, Topology
 
 READY_TIMEOUT_S = PRESENT_S + 4.0
-"""An agent holds up a boot for PRESENT_S at most; one that says nothing for longer has failed."""
+"""The longest time (PRESENT_S) for which an agent holds up a boot; a silent agent has failed after it."""
 QUIET = ("--log-level", "error")
 """The record has their events; on standard error they would only cost time."""
 ENVIRONMENT = {"COLUMNS": "80", "LANGUAGE": "C"}
-"""So that a command line asks no terminal for its width and looks for no translations: 60 system calls a boot."""
+"""Keeps a command line from asking a terminal for its width and from looking for translations: 60 system calls a
+boot."""
 PREVIOUS = Path("/mnt/previous")
-"""Where the guest has the previous release."""
+"""The path of the previous release in the guest."""
 COMMISSIONING_TABLE = 848
 COMMISSIONING_RULE = 33000
-"""After the main table (32766): what OSPF knows goes first, and zebra and the record do not see these routes."""
+"""After the main table (32766): OSPF's routes take precedence, and zebra and the record do not see these routes."""
 
 
 class AgentKeying(Keying):
-    """What the four modes have in common. `issuer` and `local_key_server` go into every document."""
+    """The common part of the four modes. `issuer` and `local_key_server` are in every document."""
 
     retained_disks: ClassVar[bool] = True
     dks: ClassVar[bool] = True
@@ -84,7 +84,7 @@ class AgentKeying(Keying):
         return self._policy_server().step(direction, at_once, protocol)
 
     def _policy_server(self) -> LaboratoryPolicyServer:
-        """It is made when it is first needed: most runs need none."""
+        """Made when it is first needed: most runs need none."""
         if self._policy is None:
             self._policy = LaboratoryPolicyServer(*self._first)
         return self._policy
@@ -119,7 +119,7 @@ class AgentKeying(Keying):
         self._agents[node.name] = lab.spawn(node.name, LKS_MODULE, words, name="lks", env=environment, code=code)
 
     async def wait_node(self, node: KeyingNode, lab: KeyingLab) -> None:
-        """As a service manager does: FRR's unit is ordered after that of the agent, which says when it is ready."""
+        """As a service manager does: FRR's unit is ordered after that of the agent, which reports when it is ready."""
         if node.name not in self._notices:
             return
         with self._notices.pop(node.name) as listener:
@@ -130,7 +130,7 @@ class AgentKeying(Keying):
                 lab.record(node.name, "lab", "agent_not_ready", after_s=READY_TIMEOUT_S)
 
     def remove_router(self, router: str, hand_to: str | None, lab: KeyingLab) -> str | None:
-        """As Keying.remove_router. A list that a router did not take can be handed on again."""
+        """As Keying.remove_router. A list that a router has not accepted can be handed over again."""
         server = self._policy_server()
         if hand_to is None and server.removed(router):
             return f"{router} is already removed"
@@ -192,7 +192,7 @@ class AgentKeying(Keying):
         self._agents[DKS_NAME] = lab.spawn(DKS_NAME, DKS_MODULE, ["run", *QUIET, "--config", str(config)], name="dks")
 
     def key_ledger(self, lab: KeyingLab) -> Mapping[str, int]:
-        """The DKS's own file, read beside it."""
+        """The DKS's own file, read on the host."""
         ledger = GenerationLedger(AgentFiles(lab.node(DKS_NAME).retained).state / LEDGER, read_only=True)
         try:
             return {group: generation for group, (_version, generation) in ledger.entries().items()}
@@ -207,7 +207,7 @@ class AgentKeying(Keying):
 
 
 def _handed(documents: Mapping[str, bytes], hand_to: str | None, lab: KeyingLab) -> Mapping[str, Any]:
-    """Give signed documents to a router, if one is named; whose they are."""
+    """Give signed documents to a router, if one is named; the names of their routers."""
     if hand_to is not None:
         words = " ".join(base64.b64encode(each).decode() for each in documents.values())
         try:
@@ -218,7 +218,7 @@ def _handed(documents: Mapping[str, bytes], hand_to: str | None, lab: KeyingLab)
 
 
 def _commission(files: AgentFiles, key: Ed25519PrivateKey, document: bytes) -> None:
-    """The disk of a new machine: nothing of the old one's is on it."""
+    """The disk of a new machine, without anything from the old one's."""
     shutil.rmtree(files.state)
     files.state.mkdir()
     files.identity.unlink()
@@ -256,8 +256,8 @@ class CentralManagementKeying(AgentKeying):
 class CentralKeying(AgentKeying):
     """The DKS makes all keys, and is reached through the network whose routing they protect.
 
-    Such a network can be started only by hand: at the first power-on an operator types static routes
-    at every console. Nobody does so after a power failure, and they are not kept.
+    Such a network can only be started by hand: at the first power-on an operator types static routes at every console.
+    After a power failure nobody does, and the routes are lost.
     """
 
     name: ClassVar[str] = "central"
@@ -287,7 +287,7 @@ class CentralKeying(AgentKeying):
 def commissioning_routes(topology: Topology, router: Router) -> Iterator[str]:
     """Static routes to every prefix of the network over the shortest paths, in `ip route`'s words.
 
-    All prefixes and not the DKS's alone, because its answers go back to whatever address a router asks from.
+    To all prefixes, not only the DKS's, because its answers go to whatever address a router asks from.
     """
     ways = {each.neighbor_interface.hop(topology.family): each.interface for each in topology.neighbors(router.name)}
     for prefix, hops in sorted(expected_paths(topology)[router.name].items(), key=str):

@@ -1,8 +1,8 @@
-"""What a keying mode is to the laboratory, and the registry of modes.
+"""The interface of a keying mode to the laboratory, and the registry of modes.
 
-A mode says what FRR's configuration needs, prepares files before any node starts, and starts
-and stops its own parts with the nodes. It sees nodes and the laboratory only through the two
-protocols below; it must not know how namespaces, links, faults or records are made.
+A mode adds lines to FRR's configuration, prepares files before any node starts, and starts and stops its own processes
+with the nodes. It sees nodes and the laboratory only through the two protocols below; it must not know how namespaces,
+links, faults or records are made.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class AgentProcess(Protocol):
 
     @property
     def running(self) -> bool:
-        """Whether it has not ended yet."""
+        """True until it has ended."""
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone. Nothing when it has ended."""
@@ -56,11 +56,11 @@ class KeyingNode(Protocol):
 
     @property
     def powered(self) -> bool:
-        """Whether the node has power now."""
+        """True if the node has power now."""
 
     @property
     def retained(self) -> Path:
-        """The folder that survives a power cycle; what was not fsynced is lost then."""
+        """The folder that survives a power cycle; unsynced data is lost then."""
 
     @property
     def volatile(self) -> Path:
@@ -78,7 +78,7 @@ class KeyingLab(Protocol):
 
     topology: Topology
     folder: Path
-    """Where `prepare` wrote; folder/"retained"/NODE is NODE's retained folder."""
+    """The folder in which `prepare` wrote; folder/"retained"/NODE is NODE's retained folder."""
     seed: int
     options: PlanOptions
     """`options` of the plan."""
@@ -108,21 +108,21 @@ class KeyingLab(Protocol):
         env: Mapping[str, str] | None = None,
         code: Path | None = None,
     ) -> AgentProcess:
-        """Fork a warm Python into the node's network namespace and call `module.main(argv)`; of the folder `code`,
-        where it is other code than the laboratory's own.
+        """Fork a preloaded Python into the node's network namespace and call `module.main(argv)`; from the folder
+        `code`, if that is other code than the laboratory's own.
 
-        Returns as soon as the process exists (milliseconds). Its stderr and stdout go to
-        `log_file(node, name or the module's last word)`, and its exit to the record
-        (source "lab", kind "exit"). LAB_NODE, LAB_EVENTS and LAB_CLOCK are in its environment.
+        Returns as soon as the process exists (milliseconds). Its stderr and stdout go to `log_file(node, name or the
+        module's last word)`, and its exit to the record (source "lab", kind "exit"). LAB_NODE, LAB_EVENTS and LAB_CLOCK
+        are in its environment.
         """
 
     def record(self, node: str, source: str, kind: str, **fields: Any) -> None:
-        """Write one event of now into the run's record."""
+        """Write one event with the present time to the run's record."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How a mode is drawn: colour, marker and line style, in matplotlib's words. Apart in grey, too."""
+    """How a mode is drawn: colour, marker and line style, in matplotlib's words. Distinct in greyscale, too."""
 
     color: str
     marker: str
@@ -139,7 +139,7 @@ class Keying:
     """
 
     name: ClassVar[str]
-    #: Each router (and the DKS) gets a retained folder on a disk of its own that loses what was not fsynced.
+    #: Each router (and the DKS) gets a retained folder on a disk of its own that loses unsynced data.
     retained_disks: ClassVar[bool] = False
     #: A host "dks" is built.
     dks: ClassVar[bool] = False
@@ -149,11 +149,11 @@ class Keying:
     ipsec: ClassVar[bool] = False
     #: Every router has a Local Key Server.
     local_key_server: ClassVar[bool] = False
-    #: A router goes to the DKS when its policy says so, and not because it boots.
+    #: A router visits the DKS on the schedule of its policy, not because it boots.
     schedules_visits: ClassVar[bool] = False
-    #: How figures show it; None: as one of those that have no look of their own.
+    #: Its look in figures; None: a look from the common list.
     look: ClassVar[Look | None] = None
-    #: What it reads of a run's options, beside what the engine reads.
+    #: The options of a run that it reads, in addition to the engine's.
     options: ClassVar[type[PlanOptions]] = PlanOptions
     #: Modules that the nursery imports before it forks agents.
     preload: ClassVar[tuple[str, ...]] = ()
@@ -170,8 +170,8 @@ class Keying:
         """Write keys, documents and configuration files below `folder`. `options`: an instance of the mode's own."""
 
     def policy_step(self, direction: str, at_once: int, protocol: str) -> Mapping[str, Any] | None:
-        """Try the next step of a deployment, "up" or "back", of one protocol or "all"; what came of it. None: this mode
-        has no policy."""
+        """Try the next step of a deployment, "up" or "back", of one protocol or "all"; the result. None: this mode has
+        no policy."""
         return None
 
     def start_dks(self, lab: KeyingLab) -> None:
@@ -181,44 +181,46 @@ class Keying:
         """After the DKS was killed or lost power: forget it."""
 
     def start_node(self, node: KeyingNode, lab: KeyingLab) -> None:
-        """A router's power came on: start its agents, install what it has in files."""
+        """A router's power came on: start its agents, load its files."""
 
     async def wait_node(self, node: KeyingNode, lab: KeyingLab) -> None:
-        """Return when the router's routing daemons may start, after a bounded time at the latest."""
+        """Return when the router's routing daemons may start, at the latest after a bounded time."""
 
     def key_ledger(self, lab: KeyingLab) -> Mapping[str, int] | None:
-        """The highest generation of each group of keys, as the key server has written it down. None: none has."""
+        """The highest generation of each group of keys, from the key server's ledger. None: the mode has none."""
         return None
 
     def remove_router(self, router: str, hand_to: str | None, lab: KeyingLab) -> str | None:
-        """The administrator revokes a router's key: the DKS is told or, with `hand_to`, that router instead. Why there
-        was nothing to do, when there was not: a mode that knows no router's own key cannot revoke it."""
+        """The administrator revokes a router's key: the DKS gets the list or, with `hand_to`, that router instead. The
+        reason if there was nothing to do; a mode without routers' own keys cannot revoke one."""
         return f"keying {self.name} has no key of a router's own"
 
     def dks_address(self, topology: Topology) -> IPAddress:
-        """Where routers reach the DKS of a mode that has one."""
+        """The address at which routers reach the DKS, in a mode that has one."""
         own = topology.dks
         return own.management.address if self.management else own.address_of(topology.family)
 
     def replace_router(self, router: str, hand_to: str | None, lab: KeyingLab) -> Mapping[str, Any] | str:
-        """Another machine comes in the place of a router without power, with a key of its own: an administrator with a
-        delegated key signs the documents, and the DKS is told or, with `hand_to`, that router instead. Whose documents
-        are new, or why there was nothing to do: a mode that knows no router's own key has none to replace."""
+        """Another machine with a key of its own replaces a router without power: an administrator with a delegated key
+        signs the documents, and the DKS gets them or, with `hand_to`, that router instead. The routers with new
+        documents, or the reason if there was nothing to do; a mode without routers' own keys has none to replace."""
         return f"keying {self.name} has no key of a router's own"
 
     def allow_link(self, segment: str, hand_to: str | None, lab: KeyingLab) -> Mapping[str, Any] | str:
-        """An administrator lets the routers of a link be neighbours: the DKS is told or, with `hand_to`, that router
-        instead. Whose documents are new, or why there was nothing to do: a mode without policy forbids nobody."""
+        """An administrator allows the routers of a link to be neighbours: the DKS gets the documents or, with
+        `hand_to`, that router instead. The routers with new documents, or the reason if there was nothing to do; a mode
+        without policy forbids nothing."""
         return f"keying {self.name} has no policy"
 
     def administrator(self, deed: str, hand_to: str, lab: KeyingLab) -> Mapping[str, Any] | str:
-        """An administrator with a delegated key signs a document of this router beside the Policy Server and gives it
-        to the router ("sign"), or is dismissed, and the router is given the list that says so ("dismiss"). What came
-        of it, or why there was nothing to do."""
+        """An administrator with a delegated key signs a document of this router without the Policy Server and gives it
+        to the router ("sign"), or is dismissed, and the router gets the list that says so ("dismiss"). The result, or
+        the reason if there was nothing to do."""
         return f"keying {self.name} has no policy"
 
     def ospf_key(self, router: str) -> tuple[int, bytes] | None:
-        """Number and octets of the key that this router's ospfd authenticates with (RFC 5709, HMAC-SHA-256), if any."""
+        """Number and octets of the key with which this router's ospfd authenticates (RFC 5709, HMAC-SHA-256), if
+        any."""
         return None
 
     def stop_node(self, node: KeyingNode, lab: KeyingLab) -> None:
@@ -231,7 +233,7 @@ def keying_names() -> tuple[str, ...]:
 
 
 def keying(name: str) -> Keying:
-    """The mode of this name. InputError names the modes there are."""
+    """The mode of this name. InputError names the existing modes."""
     if name not in _MODES:
         raise InputError(f"there is no keying mode {name!r}", where="keying", allowed=", ".join(_MODES))
     module, attribute = _MODES[name]
@@ -239,7 +241,7 @@ def keying(name: str) -> Keying:
 
 
 class _Registry(Mapping[str, type[Keying]]):
-    """The classes of the modes by name, each imported when it is asked for."""
+    """The classes of the modes by name, each imported on first use."""
 
     def __getitem__(self, name: str) -> type[Keying]:
         module, attribute = _MODES[name]

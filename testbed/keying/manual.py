@@ -1,9 +1,9 @@
-"""Keying `manual`: IPsec with one static key for the whole network, as RFC 4552 and RFC 5796 say.
+"""Keying `manual`: IPsec with one static key for the whole network, as RFC 4552 and RFC 5796 specify.
 
-Every router has the same SAs, in and out alike (RFC 4552, section 7), in a file of its own that
-is loaded with `ip -batch` before the routing daemons start. No replay protection, as the key
-never changes (RFC 4552, section 12). What is matched, and why protocol 255: docs/ipsec.md.
-PIM's unicast Registers are not covered, only its link-local messages.
+Every router has the same SAs, inbound and outbound alike (RFC 4552, section 7), in a file of its own that is loaded
+with `ip -batch` before the routing daemons start. No replay protection, as the key never changes (RFC 4552, section
+12). The selectors, and the reason for protocol 255: docs/ipsec.md. PIM's unicast Registers are not covered, only its
+link-local messages.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _key_words(transform: str, seed: int) -> str:
 def batch_lines(
     topology: Topology, router: Router, keys: str, clear: Collection[RoutingProtocol] = ()
 ) -> Iterator[str]:
-    """The lines of one router's file: policies first, so that nothing passes in clear but the protocols of `clear`."""
+    """The lines of one router's file: policies first, so that only the protocols of `clear` ever pass in clear."""
     v2 = topology.ospf.v2 and RoutingProtocol.OSPF not in clear
     v3 = topology.ospf.v3 and RoutingProtocol.OSPF6 not in clear
     template = f"tmpl proto {keys.split()[1]} reqid {_REQID} mode transport"
@@ -97,7 +97,7 @@ def batch_lines(
 
 
 def _unicast(topology: Topology, router: Router, v2: bool, v3: bool) -> tuple[list[_Address], list[_Address]]:
-    """The router's own addresses that unicast OSPF comes to, and its neighbours' likewise."""
+    """The router's own addresses that receive unicast OSPF, and its neighbours'."""
     own: dict[_Address, None] = {}
     neighbors: dict[_Address, None] = {}
     segments = {interface.segment for interface in router.interfaces if not interface.passive}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _CHAIN = "network"
 _KEY_ID = 1
-#: Longest key string that FRR's ospf6d takes for HMAC-SHA-256.
+#: Longest key string that FRR's ospf6d accepts for HMAC-SHA-256.
 _KEY_CHARACTERS = 32
 
 
@@ -59,7 +59,7 @@ class NativeKeying(Keying):
         ]
 
     def frr_interface_lines(self, topology: Topology, interface: Interface, daemon: str) -> list[str]:
-        """What makes an interface use it."""
+        """The lines that make an interface use it."""
         if interface.passive:
             return []
         if daemon == "ospfd":

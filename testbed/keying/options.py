@@ -1,7 +1,6 @@
-"""Options of a run: those of the engine, and those that each keying mode reads as well.
+"""Options of a run: those of the engine, and the further ones of each keying mode.
 
-Their names are what a person gives with -o, a sweep as factors, and an experiment as its `options`. Pure; usable on
-the host.
+Their names are used with -o, as factors of a sweep, and in an experiment's `options`. Pure; usable on the host.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ VALIDITY_S = 1 << 33
 
 
 class PlanOptions(BaseModel):
-    """What the engine knows. A keying mode with options of its own has a subclass."""
+    """The engine's options. A keying mode with options of its own has a subclass."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     boot_jitter_s: Annotated[float, seconds(0, 3600)] = 0.0
-    """Every router's first boot comes within so long, drawn from the seed."""
+    """The bound of every router's random delay before its first boot, in seconds."""
     costs: YesNo = False
-    """Write down processor times of agents, and how long their kernels took."""
+    """Record processor times of agents, and the times that their kernels took."""
     sad: YesNo = False
-    """Write down every kernel's SAs and the DKS's ledger at the end."""
+    """Record every kernel's SAs and the DKS's ledger at the end."""
     retained_mib: Annotated[int, whole("8 to 1024 MiB", 8, 1024)] = 8
     """The disk that survives a power cut, MiB a node."""
 
@@ -41,7 +40,7 @@ class PlanOptions(BaseModel):
 
 
 class NativeOptions(PlanOptions):
-    """Of `native`."""
+    """Options of `native`."""
 
     wrong_key: Annotated[
         tuple[str, ...], listed("a list of routers"), OneOf("router", lambda topology: topology.routers)
@@ -54,7 +53,7 @@ def _protocol(value: Any) -> str:
 
 
 class ProtectingOptions(PlanOptions):
-    """Of the modes with IPsec."""
+    """Options of the modes with IPsec."""
 
     clear: Annotated[
         tuple[str, ...], listed(f"a list of {', '.join(each.value for each in RoutingProtocol)}", part=_protocol)
@@ -68,17 +67,17 @@ class ProtectingOptions(PlanOptions):
 
 
 class ManualOptions(ProtectingOptions):
-    """Of `manual`."""
+    """Options of `manual`."""
 
     transform: Annotated[str, one_of("esp", "esp-null", "ah")] = "esp"
     """All with HMAC-SHA-256-128."""
 
 
 class LaboratorySettings(Settings):
-    """The domain's settings as the laboratory has them. Issuer and Local Key Server are the keying mode's."""
+    """The domain's settings in the laboratory. Issuer and Local Key Server are the keying mode's."""
 
     hidden: ClassVar[tuple[str, ...]] = ("issuer", "local_key_server")
-    """What a keying mode decides, and no option."""
+    """Decided by the keying mode, not by an option."""
 
     validity_s: int = Field(default=VALIDITY_S, ge=60, le=1 << 33)
 
@@ -113,10 +112,10 @@ def _all_finite(value: Any) -> bool:
 
 
 class AgentOptions(ProtectingOptions):
-    """Of the modes with a DKS."""
+    """Options of the modes with a DKS."""
 
     mode: Annotated[str, one_of(*(each.value for each in Mode))] = Mode.REQUIRED.value
-    """What is asked of every interface at the start."""
+    """The mode of every interface at the start."""
     policy: LaboratorySettings = LaboratorySettings()
     region: Annotated[
         tuple[str, ...],
@@ -125,10 +124,10 @@ class AgentOptions(ProtectingOptions):
             "link or LAN", lambda topology: [name for name, each in topology.segments.items() if each.kind != "stub"]
         ),
     ] = ()
-    """The links and LANs that are protected. All others stay in clear, and routers on none of them run no agent. Empty:
-    all."""
+    """The links and LANs that are protected. All others stay in clear, and routers without any of them run no agent.
+    Empty: all."""
     new_links: Annotated[int, whole("0 to 64 links", 0, 64)] = 0
-    """So many links that the network hangs together without are in no router's policy at the start."""
+    """The number of links that are in no router's policy at the start; the network stays connected without them."""
     previous: Annotated[
         tuple[str, ...], listed("a list of routers"), OneOf("router", lambda topology: topology.routers)
     ] = ()
@@ -141,14 +140,14 @@ class AgentOptions(ProtectingOptions):
 
 
 class CentralOptions(AgentOptions):
-    """Of `central`."""
+    """Options of `central`."""
 
     commission: YesNo = True
     """Static routes to the DKS at the first power-on."""
 
 
 def options_of(kind: type[PlanOptions], given: Mapping[str, Any], where: str = "-o ") -> PlanOptions:
-    """The options that were given, checked. InputErrors, each at `where` and its name."""
+    """The given options, checked. InputErrors, each at `where` and its name."""
     try:
         return kind.model_validate(given)
     except ValidationError as error:

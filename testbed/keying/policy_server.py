@@ -1,5 +1,5 @@
-"""The laboratory's Policy Server while a run goes on: a real store, which takes steps of a deployment and removes
-routers when told to.
+"""The laboratory's Policy Server during a run: a real store, which takes steps of a deployment and removes routers on
+request.
 
 It reads the routers' confirmations where the DKS keeps them, and puts documents where the DKS finds them, as an
 administrator's `policy deploy step --confirmations … --export …` does. Knows nothing of nodes or processes.
@@ -32,7 +32,7 @@ from testbed.keying.provision import AgentFiles
 WHO = "laboratory"
 ADMINISTRATOR = "administrator"
 VERSIONS_AHEAD = 1000
-"""So much newer than the Policy Server's own is a document that an administrator signs beside it."""
+"""How much newer than the Policy Server's own a document is that an administrator signs without it."""
 
 
 class LaboratoryPolicyServer:
@@ -54,8 +54,8 @@ class LaboratoryPolicyServer:
         return self._store.version
 
     def step(self, direction: str, at_once: int = 1, protocol: str = "all") -> Mapping[str, Any]:
-        """Try the next step "up" (to `required`) or "back" (to `clear`), of all protocols or one: what came of it, for
-        the record. A deployment of another protocol begins when the one before is at its end."""
+        """Try the next step "up" (to `required`) or "back" (to `clear`), of all protocols or one; the result, for the
+        record. A deployment of another protocol begins when the one before has ended."""
         try:
             done = self._try(direction, at_once, () if protocol == "all" else (RoutingProtocol(protocol),))
         except Held as held:
@@ -74,8 +74,8 @@ class LaboratoryPolicyServer:
         }
 
     def allow(self, ends: Sequence[tuple[str, str]], *, export: bool) -> dict[str, bytes]:
-        """Let these interfaces, (router, interface) each, be neighbours, as an administrator with a delegated key does;
-        the signed documents that are new, by router, and none where they are neighbours already. `export`: the DKS gets
+        """Allow these interfaces, (router, interface) each, to be neighbours, as an administrator with a delegated key
+        does; the new signed documents, by router, and none if they are already neighbours. `export`: the DKS gets
         them."""
         domain = self._store.draft()
         for here, there in itertools.combinations(ends, 2):
@@ -88,14 +88,14 @@ class LaboratoryPolicyServer:
         return self._signed(linked, "a new link", signer, export=export)
 
     def replace(self, router: str, key: bytes, *, export: bool) -> dict[str, bytes]:
-        """Another key for a router (SubjectPublicKeyInfo), as an administrator with a delegated key gives it, without
-        the root key; the signed documents that are new, by router. `export`: the DKS gets them."""
+        """Give a router another key (SubjectPublicKeyInfo), as an administrator with a delegated key does without the
+        root key; the new signed documents, by router. `export`: the DKS gets them."""
         signer = self._administrator()
         domain = edit.approve_router(edit.replace_router(self._store.draft(), router, key), router, key)
         return self._signed(domain, f"{router} was replaced", signer, export=export)
 
     def _signed(self, domain: Domain, why: str, signer: Signer, *, export: bool) -> dict[str, bytes]:
-        """Commit this by an administrator; the documents that are new, by router."""
+        """Commit this change as an administrator; the new documents, by router."""
         self._store.edit(domain)
         _commit, fresh = self._store.commit(ADMINISTRATOR, why, ISSUED_AT, signer=signer)
         if export:
@@ -104,8 +104,8 @@ class LaboratoryPolicyServer:
         return {name: documents[name] for name in sorted(fresh)}
 
     def signed_apart(self, router: str) -> bytes:
-        """A router's document under a higher version, signed with the administrator's key beside the Policy Server:
-        what somebody can do who has that key, and no word of his successors."""
+        """A router's document under a higher version, signed with the administrator's key without the Policy Server:
+        the possible act of a holder of that key."""
         signer = self._administrator()
         document = verify_document(
             self._store.documents()[router], self._store.public_key, domain=self._store.draft().name
@@ -115,7 +115,7 @@ class LaboratoryPolicyServer:
         return join(signer.delegation, sign_document(newer, signer.key))
 
     def dismiss(self) -> bytes:
-        """Take the administrator's key back; the signed list."""
+        """Revoke the administrator's key; the signed list."""
         self._administrator()
         if any(each.name == ADMINISTRATOR for each in self._store.draft().administrators):
             self._store.edit(edit.revoke_administrator(self._store.draft(), ADMINISTRATOR))
@@ -125,7 +125,7 @@ class LaboratoryPolicyServer:
         return signed
 
     def _administrator(self) -> Signer:
-        """Who signs without the domain's root key."""
+        """The signer without the domain's root key."""
         if self._signer is None:
             key = laboratory_key(self._seed, ADMINISTRATOR)
             self._store.edit(edit.add_administrator(self._store.draft(), ADMINISTRATOR, spki(key)))
@@ -134,11 +134,11 @@ class LaboratoryPolicyServer:
         return self._signer
 
     def removed(self, router: str) -> bool:
-        """Whether this router's key is revoked."""
+        """True if this router's key is revoked."""
         return router not in self._store.draft().routers
 
     def remove(self, router: str, *, export: bool) -> bytes:
-        """Revoke this router's key, if it is not; the signed list. `export`: the DKS gets it, and the documents
+        """Revoke this router's key, unless it is revoked; the signed list. `export`: the DKS gets it, and the documents
         without that router."""
         if not self.removed(router):
             self._store.edit(edit.remove_router(self._store.draft(), router))

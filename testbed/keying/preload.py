@@ -1,7 +1,7 @@
-"""Which modules are the agents of a keying mode, by the mode's name alone.
+"""The modules of a keying mode's agents, by the mode's name alone.
 
-Who starts the nursery of agents asks before all else is imported: agents are copies of that process. Knows nothing of
-keying modes but their names.
+The nursery of agents needs them before everything else is imported: agents are copies of that process. Knows nothing of
+keying modes except their names.
 """
 
 from __future__ import annotations
@@ -13,5 +13,5 @@ _WITH_AGENTS = frozenset({"central", "central-mgmt", "dks-lks", "lks"})
 
 
 def preload(keying: object) -> tuple[str, ...]:
-    """As `Keying.preload` of the mode of this name; nothing for what is no such name."""
+    """As `Keying.preload` of the mode of this name; nothing for an unknown name."""
     return AGENTS if keying in _WITH_AGENTS else ()

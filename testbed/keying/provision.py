@@ -1,7 +1,7 @@
-"""What a node of the guest finds on its disk: identity, signed documents, configuration of its daemons.
+"""The files on the disk of a node of the guest: identity, signed documents, configuration of its daemons.
 
-The domain is made by `testbed.domains`, and runs that change policy have a real Policy Server (`policy_server`). Knows
-nothing of processes or nodes; the files' places are in `AgentFiles`.
+`testbed.domains` makes the domain, and runs that change policy have a real Policy Server (`policy_server`). Knows
+nothing of processes or nodes; `AgentFiles` has the paths.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from testbed.topology.resolved import IPAddress, Topology
 
 @dataclass(frozen=True)
 class AgentFiles:
-    """Where a node's files are in its retained folder."""
+    """The paths of a node's files in its retained folder."""
 
     retained: Path
 
@@ -55,7 +55,7 @@ class AgentFiles:
 
 
 def provision(topology: Topology, domain: Domain, folder: Path, seed: int) -> dict[str, PolicyDocument]:
-    """Write every node's retained folder below folder/"retained" and give the documents by router.
+    """Write every node's retained folder below folder/"retained" and return the documents by router.
 
     InputError when the domain is not consistent.
     """

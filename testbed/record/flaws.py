@@ -1,6 +1,6 @@
-"""Flaws: what of a folder is missing, damaged or changed, gathered while the rest is used.
+"""Flaws: the missing, damaged or changed parts of a folder, gathered while the rest is used.
 
-A flaw is the error that the part would have raised. Knows nothing of what the parts are.
+A flaw is the error that the part would have raised. Knows nothing of the parts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SHOWN = 8
 
 @contextmanager
 def tried(what: str, flaws: list[InputError], folder: Path | None = None) -> Iterator[None]:
-    """What is raised within becomes a flaw and goes no further: the rest is worth having."""
+    """An exception within the block becomes a flaw and goes no further: the rest is worth having."""
     where = None if folder is None else str(folder)
     try:
         yield
@@ -28,23 +28,23 @@ def tried(what: str, flaws: list[InputError], folder: Path | None = None) -> Ite
         )  # fmt: skip
         flaw.exit_code = error.exit_code
         flaws.append(flaw)
-    except Exception as error:  # a record whose events are not what they should be may raise anything anywhere
+    except Exception as error:  # a record with invalid events may raise anything anywhere
         flaws.append(InputError(f"{what}: {said(error)}", where=where))
 
 
 def said(error: Exception) -> str:
-    """What an error that nobody foresaw says, and the line that raised it."""
+    """The text of an unexpected exception, and the line that raised it."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno})"
 
 
 def lines_of(flaws: Sequence[InputError], folder: Path) -> list[str]:
-    """A line for each, its place as seen from the folder."""
+    """A line for each, with its place relative to the folder."""
     lines = [f"{each.where}: {each.problem}".removeprefix(f"{folder}/") for each in flaws]
     return list(dict.fromkeys(lines))
 
 
 def listed(flaws: Sequence[InputError]) -> str:
-    """The first of them for an error's text, each on a line of its own behind the text."""
+    """The first of them for an error's text, each on a line of its own."""
     lines = [f"\n  {each.where}: {each.problem}" for each in flaws[:SHOWN]]
     return "".join(lines) + (f"\n  and {len(flaws) - SHOWN} more" if len(flaws) > SHOWN else "")

@@ -1,7 +1,7 @@
-"""Every kind of event of a record but the agents' own: a class each, with what it says and the fields it has.
+"""Every kind of event of a record except the agents' own: a class each, with its meaning and its fields.
 
-docs/experiments.md has its table from here (`table`), and `wrong` judges an event by its class. What agents write is in
-`agents.runtime.kinds`. Knows nothing of who writes.
+The table of docs/experiments.md is made from here (`table`), and `wrong` checks an event against its class. The agents'
+kinds are in `agents.runtime.kinds`. Knows nothing of the writers.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ _PLACE = frozenset({"t", "node", "source", "kind"})
 
 
 class Kind:
-    """What a kind of event has. The docstring of a class is its line of the table; its annotations are its fields, and
-    one that not every event has is `| None`."""
+    """The properties of a kind of event. A class's docstring is its line of the table; its annotations are its fields,
+    and a field that some events lack is `| None`."""
 
     source: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]]
     node: ClassVar[str] = "router"
     """Whose event it is."""
     free: ClassVar[bool] = False
-    """Whether an event may have more than these."""
+    """True if an event may have further fields."""
     fields: ClassVar[Mapping[str, Any]] = {}
     """Their types by name."""
 
@@ -349,7 +349,7 @@ class ImpostorSpoke(Kind):
 
 
 def wrong(event: Mapping[str, Any]) -> Iterator[str]:
-    """What of an event is not as its class says."""
+    """How an event differs from its class; None when it does not."""
     source, kind = event["source"], event["kind"]
     fields = {name: value for name, value in event.items() if name not in _PLACE}
     if source == "agent":

@@ -1,7 +1,7 @@
-"""Tells what happens in a running laboratory as it happens: a file beside the record that grows, for a page to follow.
+"""Reports the events of a running laboratory as they happen: a growing file beside the record, for a page to follow.
 
-The record has the same events as without, each some microseconds later in virtual time; so a run says in its plan
-that it is told. The host reads the file with `Following`. Knows nothing of what the events mean.
+The record has the same events as without it, each some microseconds later in virtual time; so a run's plan says that it
+is reported. The host reads the file with `Following`. Knows nothing of the events' meaning.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Source = Callable[[], Iterable[Event]]
 
 
 class Live:
-    """Appends to `path` what the recorder and the files of daemons and agents have that was not told yet."""
+    """Appends to `path` the unreported events of the recorder and of the files of daemons and agents."""
 
     def __init__(self, path: Path, recorder: Recorder) -> None:
         self._path, self._recorder = path, recorder
@@ -28,8 +28,8 @@ class Live:
         self._path.touch()
 
     def tell(self, files: Iterable[tuple[Path, Source]], more: Iterable[Event] = ()) -> None:
-        """All that is new. `files`: each with what reads its events from its beginning. `more`: what the record has in
-        another form, or later."""
+        """All new events. `files`: each with the reader of its events. `more`: events that the record has in another
+        form, or later."""
         fresh = self._recorder.since(self._sent)
         self._sent += len(fresh)
         fresh += more
@@ -49,7 +49,7 @@ class Live:
 
 
 class Following:
-    """Reads such a file as it grows. What comes late is told at the moment of the last that was told."""
+    """Reads the file as it grows. A late event gets the time of the last reported one."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -79,7 +79,7 @@ class Following:
 
 
 def newest(folder: Path, since: float) -> Callable[[], Path | None]:
-    """Of the runs in this folder the one that began last, if after `since` (Unix seconds)."""
+    """The run in this folder that began last, if after `since` (Unix seconds)."""
 
     def pick() -> Path | None:
         began = [((path.parent / PLAN).stat().st_mtime, path.parent) for path in folder.glob(f"*/{LIVE}")]

@@ -1,4 +1,4 @@
-"""The manifest of a run: what ran, with which versions, seed and hashes."""
+"""The manifest of a run: its versions, seed and hashes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from testbed.record.reading import document
 
 FILE = "manifest.json"
 FORMAT = 1
-"""Of the run's folder: what files it has, and what their lines hold."""
+"""The format of a run's folder: its files, and the content of their lines."""
 _PACKAGES = ("pydantic", "jinja2", "networkx", "cryptography", "cbor2", "mininet")
 
 
@@ -31,7 +31,7 @@ def sha256(path: Path) -> str:
 
 
 class Manifest(BaseModel):
-    """What readers use of manifest.json."""
+    """The part of manifest.json that readers use."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -55,7 +55,7 @@ def read_manifest(run_folder: Path) -> Manifest:
 
 
 def write_manifest(run_folder: Path, facts: Mapping[str, Any]) -> None:
-    """Write manifest.json of a run folder; `facts` are what only the engine knows."""
+    """Write manifest.json of a run folder; `facts` are known to the engine only."""
     files = [run_folder / "plan.json", run_folder / "record.jsonl"]
     files += sorted((run_folder / "pcap").glob("*.pcap"))
     manifest = {

@@ -1,6 +1,6 @@
-"""From what a run was made: the kind of kernel, the guest, and the code that plays it. Kept beside the run.
+"""The origin of a run: the kind of kernel, the guest, and the code that plays it. Kept beside the run.
 
-A run in virtual time is decided by its plan and by these; where one is another, other bytes are no surprise.
+A run in virtual time is decided by its plan and its origin; with another origin, other bytes are expected.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from testbed.setup.archive import abridged
 
 FILE = "origin.json"
 WORDS = {"kind": "kind of kernel", "kernel": "guest kernel", "tree": "guest tree", "code": "code"}
-"""What decides a run, in words for a person."""
+"""The parts that decide a run, in words."""
 PARTS = {"kernel": ("kernel",), "tree": ("debian", "wheels")}
 """What of `made_of` a hash stands for."""
 
@@ -40,7 +40,7 @@ class Origin:
         (folder / FILE).write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     def differs(self, other: Origin) -> list[str]:
-        """What decides a run and is not the same, in words; of a guest, the parts of it that are others."""
+        """The parts that decide a run and differ, in words; for a guest, its differing packages."""
         differences = []
         for name, noun in WORDS.items():
             one, another = getattr(self, name), getattr(other, name)
@@ -51,12 +51,12 @@ class Origin:
 
 
 def here(kind: str, code: str) -> Origin:
-    """What a run of this kind would be made from now."""
+    """The origin that a run of this kind would have now."""
     return Origin(kind, made_of.kernel_identity(kind), tree.identity(), code, commit(), made_of.parts())
 
 
 def _moved(then: Origin, now: Origin, kind: str) -> list[str]:
-    """The parts of a kind that are not the same, where both say what they were."""
+    """The differing parts of a kind, if both sides list them."""
     before, after = then.made_of.get(kind), now.made_of.get(kind)
     if not before or not after:
         return []
@@ -70,7 +70,7 @@ def _moved(then: Origin, now: Origin, kind: str) -> list[str]:
 
 
 def read(folder: Path) -> Origin | None:
-    """What a run was made from; None for a run that does not say. Raises InputError when it is damaged."""
+    """A run's origin; None for a run without one. Raises InputError when it is damaged."""
     path = folder / FILE
     if not path.exists():
         return None
@@ -78,6 +78,6 @@ def read(folder: Path) -> Origin | None:
 
 
 def commit() -> str | None:
-    """The checkout's commit, with "+" when tracked files were changed since; None where git cannot say."""
+    """The checkout's commit, with "+" when tracked files were changed since; None when git cannot tell."""
     head, changed = history.git("rev-parse", "HEAD"), history.git("status", "--porcelain", "--untracked-files=no")
     return None if head is None or changed is None else head + ("+" if changed else "")

@@ -23,7 +23,7 @@ from testbed.values import Text, listed, not_allowed, quantity, seconds
 __all__ = ["Flow", "Plan", "Step", "Stream"]
 
 SOURCE_SPECIFIC = IPv4Network("232.0.0.0/8")
-"""The groups that are joined for one source only (RFC 4607 §1), by pimd's default too."""
+"""The groups that are joined for one source only (RFC 4607 §1), also pimd's default."""
 
 Moment = Annotated[float, seconds(0, MAX_S), AfterValidator(float)]
 Rate = Annotated[float, quantity("0.001 to 10,000 packets a second", 0.001, 10_000, {}), AfterValidator(float)]
@@ -82,7 +82,7 @@ class Stream(_Frozen):
 
 
 class Plan(_Frozen):
-    """All that one guest needs to know."""
+    """Everything that one guest needs to know."""
 
     experiment: str
     topology: Topology
@@ -94,11 +94,11 @@ class Plan(_Frozen):
     streams: tuple[Stream, ...] = ()
     captures: Captures = ()
     options: SerializeAsAny[PlanOptions] = PlanOptions()
-    """Of the engine and of the keying mode, whose own model it is."""
+    """Options of the engine and of the keying mode, whose own model it is."""
     own: dict[str, Any] = Field(default_factory=dict)
-    """Options that nobody but the experiment reads."""
+    """Options that only the experiment reads."""
     live: bool = Field(default=False, exclude_if=lambda live: not live)
-    """Whether the run tells what happens as it happens, which takes some microseconds of virtual time."""
+    """True if the run reports events as they happen, which takes some microseconds of virtual time."""
 
     @model_validator(mode="before")
     @classmethod
@@ -123,7 +123,7 @@ class Plan(_Frozen):
 
 
 def all_options() -> dict[str, list[str]]:
-    """Every option that the engine or a keying mode reads, and the modes that read it."""
+    """Every option that the engine or a keying mode reads, with the modes that read it."""
     readers: dict[str, list[str]] = {}
     for keying, mode in KEYINGS.items():
         for name in mode.options.model_fields:

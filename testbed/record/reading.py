@@ -1,6 +1,6 @@
-"""Reads the JSON files that a run or an experiment left, and says what is wrong with one: the file and the line.
+"""Reads the JSON files of a run or an experiment, and reports errors with file and line.
 
-Knows nothing of what the files mean: a caller gives the shape that it needs.
+Knows nothing of the files' meaning: a caller gives the shape that it needs.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from testbed.errors import InputError, Location
 
 T = TypeVar("T")
 MAX_BYTES = 200_000_000
-"""No file that the laboratory writes as one JSON value is near that."""
+"""Far above the size of any file that the laboratory writes as one JSON value."""
 
 
 def document(path: Path, kind: type[T]) -> T:
-    """A JSON file as what it should be. InputError with the line for one that is missing, unreadable, cut or otherwise
-    not of that shape."""
+    """A JSON file of a given shape. InputError with the line for one that is missing, unreadable, truncated or of
+    another shape."""
     text = _text(path)
     value(path, text)
     adapter: TypeAdapter[T] = _adapter(kind)  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ def document(path: Path, kind: type[T]) -> T:
 
 
 def value(path: Path, text: str | None = None) -> Any:
-    """What a JSON file holds, of any shape. InputError as `document`."""
+    """The content of a JSON file of any shape. InputError as in `document`."""
     text = _text(path) if text is None else text
     try:
         return json.loads(text)

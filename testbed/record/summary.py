@@ -1,7 +1,7 @@
-"""summary.json: its format's number, and the reader that takes older formats and says what is wrong with a damaged one.
+"""summary.json: its format number, and the reader, which accepts older formats and reports damage.
 
-Format 1 has no number, and its times are called convergence whatever they are; format 2 says under `measured` what
-`convergence_s` and the counts are of. Knows nothing of how the numbers were made.
+Format 1 has no number, and calls every time convergence; format 2 names under `measured` the meaning of `convergence_s`
+and the counts. Knows nothing of how the numbers were made.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class _Run(_Part):
 
 
 class _Summary(_Part):
-    """What readers use. Of what may be absent they say that it is, or find it elsewhere."""
+    """The part that readers use. Optional parts are `| None`, or are found elsewhere."""
 
     experiment: Annotated[str, Field(pattern=NAME_PATTERN)]
     keyings: dict[str, _Keying]
@@ -122,8 +122,8 @@ class _Summary(_Part):
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """The summary of a results folder, as of the present format. InputError, with file and line, when there is none
-    that can be used."""
+    """The summary of a results folder, in the present format. InputError, with file and line, when there is no usable
+    one."""
     path = folder / FILE
     if not folder.is_dir():
         raise InputError(

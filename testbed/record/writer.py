@@ -1,7 +1,6 @@
 """Writes the record of a run: events gathered in memory, merged by time, one JSON object a line.
 
-Time is CLOCK_MONOTONIC of the machine that the nodes live on, in nanoseconds. It must not know
-what the events mean.
+Time is CLOCK_MONOTONIC of the machine that the nodes live on, in nanoseconds. Knows nothing of the events' meaning.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ class Recorder:
         self._events.extend(events)
 
     def since(self, count: int) -> list[Event]:
-        """What came after the first `count`."""
+        """The events after the first `count`."""
         return self._events[count:]
 
     def merged(self) -> list[Event]:
-        """All events by time; those of one moment in the order they came."""
+        """All events by time; events of one moment in the order of their arrival."""
         return sorted(self._events, key=lambda event: int(event["t"]))
 
     def write(self, path: Path) -> int:
@@ -48,10 +47,9 @@ class Recorder:
 
 
 def agent_events(path: Path, node: str) -> Iterator[Event]:
-    """The events an agent appended to its file; a last line cut off by a power cut is left out.
+    """The events that an agent appended to its file; a last line cut off by a power cut is left out.
 
-    A line that is no event becomes a `lab` event of kind `bad_event`, at time 0, so that it
-    is seen and not lost.
+    A line that is not an event becomes a `lab` event of kind `bad_event`, at time 0, so that it is visible.
     """
     if not path.exists():
         return

@@ -1,1 +1,2 @@
-"""From an experiment to its results: plans, guests, summaries. Runs on the host; knows nothing of a guest's inside."""
+"""From an experiment to its results: plans, guests, summaries. Runs on the host; knows nothing of the guest's
+inside."""

@@ -1,6 +1,6 @@
-"""Measures a results folder anew, from what is left of it, and says what is missing or damaged.
+"""Measures a results folder again, from its remaining files, and reports missing or damaged ones.
 
-What plays runs is not needed. Nothing is written when nothing can be measured.
+Needs nothing that plays runs. Writes nothing when nothing can be measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from testbed.runner.played import played
 from testbed.setup.artefact import digest
 
 ABSENT = "missing"
-"""The status of a run that the summary speaks of and that is not there."""
+"""The status of a run that the summary names and that does not exist."""
 
 
 def _nothing(folder: Path) -> InputError:
@@ -33,7 +33,7 @@ def _nothing(folder: Path) -> InputError:
 
 
 def again(folder: Path, figures: Drawing | None = None) -> dict[str, Any]:
-    """The summary of the folder, measured and drawn anew; `flaws` says what could not be used, or was changed.
+    """The summary of the folder, measured and drawn again; `flaws` gets unusable or changed files.
 
     Raises InputError for a folder in which nothing can be measured.
     """
@@ -70,7 +70,7 @@ def again(folder: Path, figures: Drawing | None = None) -> dict[str, Any]:
 
 
 def _outcomes(folder: Path, entries: Sequence[dict[str, Any]], flaws: list[InputError]) -> list[Outcome]:
-    """How every run ended of which the summary tells or, without one, whose folder is there."""
+    """The outcome of every run that the summary names or, without one, whose folder exists."""
     if not entries:
         return _there(folder, flaws)
     outcomes = []
@@ -88,7 +88,7 @@ def _outcomes(folder: Path, entries: Sequence[dict[str, Any]], flaws: list[Input
 
 
 def _there(folder: Path, flaws: list[InputError]) -> list[Outcome]:
-    """Of several runs of one mode and seed, which other code has left, the newest."""
+    """The newest of several runs of one mode and seed, which different versions of the code have left."""
     newest: dict[tuple[str, int], Outcome] = {}
     for path in sorted((folder / RUNS).glob(f"*/{OUTCOME}"), key=lambda path: path.stat().st_mtime):
         own = path.parent
@@ -123,8 +123,8 @@ def _kind(outcomes: Sequence[Outcome]) -> str:
 
 
 def records(folder: Path, summary: Mapping[str, Any], flaws: list[InputError]) -> dict[str, str | None]:
-    """The hash of each run's record as its file is now, by mode and seed; `flaws` says which are missing, or are not
-    what the summary was made of. Of results that came without their runs, what the summary says."""
+    """The present hash of each run's record, by mode and seed; `flaws` gets missing records, and those that differ from
+    the summary. For results without their runs, the hashes of the summary."""
     recorded: dict[str, str | None] = summary.get("provenance", {}).get("records", {})
     if not (folder / RUNS).is_dir():
         return recorded

@@ -1,6 +1,6 @@
-"""Asks an experiment for its plan, its numbers, its verdicts and its figures, and checks every answer.
+"""Gets an experiment's plan, numbers, verdicts and figures, and checks every result.
 
-Before anything boots a bad answer is bad input (exit code 2); once runs are there it is a failure (3), and they stay.
+Before a guest boots a bad result is bad input (exit code 2). Once runs exist it is a failure (3), and they are kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def planned(
     experiment: Experiment, topology: Topology, keying: str, seed: int, options: Mapping[str, Any] | None = None
 ) -> Plan:
-    """The plan of one run, checked. InputErrors with all that is wrong with it."""
+    """The plan of one run, checked. InputErrors with all errors."""
     with hosted(file_of(experiment), "plan()", InputError):
         plan = experiment.plan(topology, keying, seed, options or {})
     if not isinstance(plan, Plan):
@@ -39,7 +39,7 @@ def planned(
 
 
 def _placed(experiment: Experiment, error: InputError) -> InputError:
-    """What is wrong with a flow or stream, or with a step of unknown origin, is wrong with the method that gave it."""
+    """The method that gave a bad flow or stream, or a step of unknown origin, is named in the error."""
     for method in ("flows", "streams", "timeline"):
         if str(error.where).startswith(f"{method}["):
             error.problem, error.where = f"{error.where}: {error.problem}", line_of(experiment, method)
@@ -54,7 +54,7 @@ def measured(experiment: Experiment, run: Run) -> Measures:
 
 
 def sound(experiment: Question, method: str, measures: object) -> Measures:
-    """The measures that a method returned. EnvironmentFailure for what is none, or holds what is no number."""
+    """The measures that a method returned. EnvironmentFailure for a result of another type, or with invalid numbers."""
     if not isinstance(measures, Measures):
         raise useless(experiment, method, measures, "Measures", EnvironmentFailure)
     wrong: list[tuple[str, Any]] = []
@@ -84,7 +84,7 @@ def sound(experiment: Question, method: str, measures: object) -> Measures:
 
 
 def judged(experiment: Question, table: Table) -> list[Criterion]:
-    """What must hold. EnvironmentFailure for an answer that is none."""
+    """The criteria. EnvironmentFailure for an invalid result."""
     with hosted(file_of(experiment), "judge()", EnvironmentFailure):
         criteria = _list(experiment, "judge", experiment.judge(table), "a list of Criterion")
     for each in criteria:
@@ -96,7 +96,7 @@ def judged(experiment: Question, table: Table) -> list[Criterion]:
 
 
 def findings(experiment: Question, table: Table) -> list[str]:
-    """What was found, in sentences. EnvironmentFailure for an answer that is none."""
+    """The findings, in sentences. EnvironmentFailure for an invalid result."""
     with hosted(file_of(experiment), "findings()", EnvironmentFailure):
         sentences = _list(experiment, "findings", experiment.findings(table), "a list of texts")
     for each in sentences:
@@ -106,13 +106,13 @@ def findings(experiment: Question, table: Table) -> list[str]:
 
 
 def drawn(experiment: Experiment, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
-    """The experiment's own figures. EnvironmentFailure for an answer that is none."""
+    """The experiment's own figures. EnvironmentFailure for an invalid result."""
     with hosted(file_of(experiment), "draw()", EnvironmentFailure):
         return figures(experiment, "draw", experiment.draw(folder, runs), folder)
 
 
 def figures(experiment: Question, method: str, drawn: object, folder: Path) -> Sequence[Drawn]:
-    """The figures that a method returned, whose files are there. EnvironmentFailure."""
+    """The figures that a method returned, whose files exist. EnvironmentFailure."""
     from testbed.report.page import Drawn
 
     listed = _list(experiment, method, drawn, "a list of Drawn")

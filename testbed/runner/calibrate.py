@@ -1,7 +1,7 @@
-"""Plays the plans of a finished experiment on the real clock too, and says how far the two clocks' numbers are apart.
+"""Plays the plans of a finished experiment on the real clock too, and compares the two clocks' numbers.
 
-In virtual time computation is free. What a number loses by that is seen here: the same plans, the same guest, the same
-seeds, on a clock that does not wait for anybody.
+In virtual time computation is free. The comparison shows what that omits: the same plans, guest and seeds, on a clock
+that never waits.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Series = dict[tuple[str, str], list[float | None]]
 
 
 class Row(BaseModel):
-    """What calibration.json holds of one measure of one keying mode."""
+    """One measure of one keying mode in calibration.json."""
 
     keying: str
     measure: str
@@ -49,10 +49,10 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def plans(folder: Path, keyings: Sequence[str], most: int | None, flaws: list[InputError]) -> dict[Path, Plan]:
-    """The finished runs in virtual time to be calibrated and their plans, at most so many seeds of each keying mode.
-    InputErrors for a keying mode that has none.
+    """The finished runs in virtual time to calibrate, with their plans, at most this many seeds of each keying mode.
+    InputErrors for a keying mode without any.
 
-    `flaws` says of those that are damaged, and are left out, and of those that were changed.
+    `flaws` gets damaged runs, which are left out, and changed ones.
     """
     by_folder: dict[Path, Plan] = {}
     for own in sorted(path for path in (folder / execute.RUNS).glob("*") if path.is_dir()):
@@ -90,9 +90,9 @@ def calibrate(
     jobs: int,
     progress: Callable[[Outcome, int, int], None],
 ) -> list[dict[str, Any]]:
-    """Play the plans on the real clock and compare. One row for each measure of each keying mode.
+    """Play the plans on the real clock and compare: one row for each measure of each keying mode.
 
-    Raises EnvironmentFailure when a run on the real clock does not come to its end.
+    Raises EnvironmentFailure when a run on the real clock does not end.
     """
     (folder / FOLDER).mkdir(exist_ok=True)
     outcomes = execute.play(list(chosen.values()), folder / FOLDER, "uml", jobs, fresh=False, progress=progress)
@@ -105,9 +105,9 @@ def calibrate(
 
 
 def row(keying: str, measure: str, virtual: Sequence[float | None], real: Sequence[float | None]) -> dict[str, Any]:
-    """Real against virtual: the difference of the medians, with its 95 % interval where every run has a number.
+    """Real against virtual: the difference of the medians, with its 95 % interval if every run has a number.
 
-    `differs`: the interval leaves out 0; None when it cannot be told.
+    `differs`: the interval excludes 0; None when there is no interval.
     """
     sides = [[value for value in side if value is not None] for side in (virtual, real)]
     whole = all(sides) and len(sides[0]) == len(virtual) and len(sides[1]) == len(real)

@@ -1,7 +1,7 @@
-"""Plays the plans of an experiment in guests, several at a time, and keeps what each left.
+"""Plays the plans of an experiment in guests, several at a time, and keeps their files.
 
-A run is known by the hash of everything that decides its result: its plan, the guest, and the code that plays it. One
-that has finished is not done again; one that was cut short is. Failures are kept apart from results.
+The hash of everything that decides a run's result identifies it: its plan, the guest, and the code that plays it. A
+finished run is not played again; an interrupted one is. Failures are kept separate from results.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from testbed.setup.paths import PROJECT
 from testbed.setup.progress import say
 from testbed.whole import put
 
-# A guest that is this much slower than it should ever be has lost its way.
+# A guest that is this much slower than it should ever be is stuck.
 TIMEOUT_S = 1800.0
 SPACE_MIB = 200
 NO_GUEST, NOT_MEASURED = "no guest", "not measured"
@@ -56,8 +56,8 @@ PLAYS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one run ended. `status` is "done" or what went wrong; `folder` holds what it left. `counts`: what the guest
-    has cost its host, as testbed.guest.boot.GuestResult has it."""
+    """How one run ended. `status` is "done" or the error; `folder` holds its files. `counts`: the guest's cost on its
+    host, as in testbed.guest.boot.GuestResult."""
 
     keying: str
     seed: int
@@ -74,7 +74,7 @@ class Outcome:
 
 
 class _Kept(BaseModel):
-    """What outcome.json holds."""
+    """The content of outcome.json."""
 
     keying: str
     seed: int
@@ -86,7 +86,7 @@ class _Kept(BaseModel):
 
 
 def code_digest() -> str:
-    """Stands for all code that decides what happens in a guest."""
+    """The hash of all code that decides the events in a guest."""
     files = sorted(
         path
         for folder in PLAYS
@@ -97,12 +97,12 @@ def code_digest() -> str:
 
 
 def run_key(plan: Plan, kind: str, code: str) -> str:
-    """The name of everything that decides this run's result."""
+    """The identity of everything that decides this run's result."""
     return digest(plan.model_dump_json(), kind, code, tree.identity(), made_of.kernel_identity(kind))
 
 
 def refuse_file(folder: Path) -> None:
-    """InputError for results that cannot be written there since something else is; it changes nothing."""
+    """InputError for results that cannot be written there because other files exist; changes nothing."""
     for each in (folder, *folder.parents):
         if each.is_dir():
             return
@@ -112,8 +112,8 @@ def refuse_file(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path, *, new: bool = False) -> Iterator[None]:
-    """Only one program at a time writes into a results folder. Raises InputError when another does; with `new`, for new
-    results, also when the folder is not new or empty and holds none, and then nothing is written."""
+    """Only one program at a time writes to a results folder. Raises InputError while another does; with `new`, for new
+    results, also when the folder has other files and holds no results; nothing is written then."""
     import fcntl
 
     try:
@@ -139,7 +139,7 @@ def locked(folder: Path, *, new: bool = False) -> Iterator[None]:
 
 
 def _holds_results(folder: Path) -> bool:
-    """Whether results without a mark are there, as those of an archive are."""
+    """True if unmarked results are there, such as those of an archive."""
     if any(folder.glob(f"{RUNS}/*/plan.json")) or any(folder.glob(f"{RUNS}/*/case.json")):
         return True
     try:
@@ -157,11 +157,10 @@ def play(
     fresh: bool,
     progress: Callable[[Outcome, int, int], None],
 ) -> list[Outcome]:
-    """Play all plans, seed by seed; the outcomes in the order of the plans. `progress` is called with each that ends
-    and with how many have. When the work is stopped (`children.stoppable`), all guests end and unfinished runs are left
-    out.
+    """Play all plans, seed by seed; the outcomes in the order of the plans. `progress` is called with each finished run
+    and their number. When the work is stopped (`children.stoppable`), all guests end and unfinished runs are left out.
 
-    Raises InputError for a plan that cannot be played, EnvironmentFailure without room. On Ctrl-C all guests end.
+    Raises InputError for a plan that cannot be played, EnvironmentFailure without disk space. On Ctrl-C all guests end.
     """
     for plan in plans:
         check_plan(plan)
@@ -179,7 +178,7 @@ def play(
 
 
 def room_for_runs(folder: Path) -> None:
-    """Make the folder that runs are kept in. InputError when something else is there."""
+    """Make the folder of the runs. InputError when other files are there."""
     try:
         (folder / RUNS).mkdir(exist_ok=True)
     except OSError as error:
@@ -190,7 +189,7 @@ def room_for_runs(folder: Path) -> None:
 
 @contextmanager
 def pool_of(jobs: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that wait for processes. When the block is left by an error, Ctrl-C too, all processes end."""
+    """Threads that wait for processes. When an error or Ctrl-C leaves the block, all processes end."""
     pool = ThreadPoolExecutor(max(1, jobs))
     try:
         yield pool
@@ -208,7 +207,7 @@ def take(
     outcomes: dict[int, Outcome],
     progress: Callable[[Outcome], None],
 ) -> None:
-    """Put each outcome under its number as it comes, and tell of it; none more once the work is stopped."""
+    """Store each outcome under its number as it comes, and report it; none more once the work is stopped."""
     try:
         while waiting:
             ended = wait(waiting, return_when=FIRST_COMPLETED).done
@@ -225,8 +224,8 @@ def take(
 
 
 def shuffled(seeds: Sequence[int]) -> list[int]:
-    """The order in which runs of these seeds are played: every first seed before any second, so that there is soon
-    something to see; shuffled among those of one seed, since what drifts on the machine must fall on no mode alone."""
+    """The order of play of these seeds: every first seed before any second, so that first results come soon; shuffled
+    within one seed, so that a drift of the machine affects no mode alone."""
     draw, order = random.Random(0), []
     for seed in dict.fromkeys(seeds):
         mine = [index for index, each in enumerate(seeds) if each == seed]
@@ -241,21 +240,21 @@ def run_name(plan: Plan, kind: str, code: str) -> str:
 
 
 def outcome_of(own: Path) -> Outcome:
-    """How the run in a folder ended, as it was kept. InputError when that is missing or damaged."""
+    """The kept outcome of the run in a folder. InputError when it is missing or damaged."""
     kept = document(own / OUTCOME, _Kept)
     return Outcome(kept.keying, kept.seed, own, kept.status, kept.wall_s, kept.virtual_s, kept.detail, kept.counts)
 
 
 def kept(own: Path, flaws: Callable[[Path], list[InputError]] = lambda own: Run(own).flaws()) -> Outcome | None:
-    """The outcome of a run that is done; None when it is to be played: it has not ended well, or not all that it left
-    is there as it was. What of such a folder is left is moved to damaged/, where a person may look at it."""
+    """The outcome of a finished run; None when it must be played: it failed, or its files are not all as it left them.
+    Such a folder's files are moved to damaged/ for inspection."""
     if not own.exists():
         return None
     try:
         outcome = outcome_of(own)
         wrong = flaws(own) if outcome.done else []
     except InputError as error:
-        # A run that was cut short has not come to writing down how it ended: nothing of it is damaged.
+        # An interrupted run has not recorded its outcome yet: nothing of it is damaged.
         outcome, wrong = None, [error] if (own / OUTCOME).exists() or not own.is_dir() else []
     if wrong:
         _put_aside(own, wrong[0])
@@ -277,7 +276,7 @@ def _put_aside(own: Path, why: InputError) -> None:
 
 
 def keep(outcome: Outcome) -> None:
-    """Write down how a run ended, whole or not at all, for `kept` to find."""
+    """Record how a run ended, whole or not at all, for `kept` to find."""
     put(outcome.folder / OUTCOME, json.dumps({**asdict(outcome), "folder": outcome.folder.name}))
 
 
@@ -309,9 +308,9 @@ def play_one(plan: Plan, folder: Path, kind: Kernel, code: str, fresh: bool = Fa
 
 
 def folders_of(plan: Plan) -> dict[str, Path]:
-    """What a plan's guest needs of the host beside its own: the previous release, if routers run it.
+    """The further needs of a plan's guest on the host: the previous release, if routers run it.
 
-    Raises EnvironmentFailure when that cannot be had.
+    Raises EnvironmentFailure when that is not available.
     """
     return {previous.FOLDER: previous.release().make()} if getattr(plan.options, "previous", ()) else {}
 
@@ -325,7 +324,7 @@ def play_alone(plan: Plan, folder: Path) -> Outcome:
 
 
 def first_problem(outcomes: Sequence[Outcome]) -> LabError | None:
-    """An error that tells of the failed runs; None when all are done."""
+    """An error about the failed runs; None when all are done."""
     failed = [outcome for outcome in outcomes if not outcome.done]
     if not failed:
         return None
@@ -337,7 +336,7 @@ def first_problem(outcomes: Sequence[Outcome]) -> LabError | None:
 
 
 def _next(failed: Sequence[Outcome]) -> str:
-    """What can help: in virtual time a run that failed by itself fails again, unless the disk was full."""
+    """The remedy: in virtual time a run that failed by itself fails again, unless the disk was full."""
     if any(os.strerror(code) in each.detail for each in failed for code in FULL):
         return "df -h; with room, the same command again: finished runs are kept"
     if all(each.status == NOT_MEASURED for each in failed):

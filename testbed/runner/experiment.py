@@ -1,4 +1,4 @@
-"""What an experiment is: a question, a timeline, what is measured of each run, and what must hold.
+"""The base classes of experiments: a question, a timeline, the measures of each run, and the criteria.
 
 An experiment is one file with one subclass of Experiment. Those in experiments/ are found by name, others by path.
 """
@@ -47,16 +47,17 @@ if TYPE_CHECKING:
 FOLDER = PROJECT / "experiments"
 KEYINGS = keying_names()
 MAX_RATIO = 1.10
-"""How long recovery may take, against that without security."""
+"""The longest recovery as a multiple of recovery without security."""
 HEARING_S = 2 / RATE_PPS
-"""That receivers hear is known to one packet of a stream, on both sides of a comparison."""
+"""The time of hearing is known to one packet of a stream, on both sides of a comparison."""
 USUAL_DEAD_S = 40
-"""OSPF's dead interval for which the timelines are written (RFC 2328, appendix C.3, has four times a hello of 10 s)."""
+"""OSPF's dead interval for which the timelines are written, in seconds (RFC 2328, appendix C.3, has four times a hello
+of 10 s)."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """The span of time that an experiment is about: a name that says from what to what, and both ends in full."""
+    """The measured span of an experiment: a name with start and end, and both in full."""
 
     name: str
     since: str
@@ -68,7 +69,7 @@ ROUTES_RIGHT = "the last moment at which a router's forwarding table came to mat
 
 @dataclass(frozen=True)
 class Criterion:
-    """Something that must hold, with the number that it was judged by."""
+    """A condition that must hold, with the number that decided it."""
 
     keying: str
     text: str
@@ -86,31 +87,31 @@ class Table:
         return bool(self.measures.get(keying))
 
     def has(self, keying: str, series: str) -> bool:
-        """Whether a further series was measured in that mode."""
+        """True if the series was measured in that mode."""
         return any(series in run.extra for run in self.measures.get(keying, ()))
 
     def values(self, keying: str, series: str | None = None) -> list[float | None]:
-        """A further series of that mode, or the main span, run by run."""
+        """A series of that mode, or the main span, run by run."""
         runs = self.measures.get(keying, ())
         return [run.main_s if series is None else run.extra.get(series) for run in runs]
 
     def median_s(self, keying: str, series: str | None = None) -> float | None:
-        """The median of such a series; None when a run of that mode has no number, or there is none."""
+        """The median of a series; None when a run of that mode has no number, or there is no run."""
         values = self.values(keying, series)
         known = [value for value in values if value is not None]
         return median(known) if known and len(known) == len(values) else None
 
     def ratio(self, keying: str, series: str | None = None) -> float | None:
-        """Its median against that without security; None where either is missing, or nothing took any time."""
+        """Its median divided by that without security; None if either is missing, or nothing took any time."""
         own, none = self.median_s(keying, series), self.median_s("none", series)
         return own / none if own is not None and none else None
 
 
 class Question(ABC):
-    """What every experiment says of itself, and how its numbers are judged. How it is played, a subclass says."""
+    """The description of an experiment and the judgement of its numbers. A subclass defines how it is played."""
 
     facts: ClassVar[tuple[str, ...]] = ("title", "question", "method", "topology", "seeds", "options", "keyings")
-    """What its class must say."""
+    """The attributes that a subclass must define."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -121,16 +122,16 @@ class Question(ABC):
     keyings: ClassVar[tuple[str, ...]] = ("none", "manual", "central", "central-mgmt", "lks")
     seeds: ClassVar[int] = 5
     main: ClassVar[Span] = Span("fault to routes right", "the fault", ROUTES_RIGHT)
-    """What `main_s` of its measures is; tables and figures take their headings from it."""
+    """The span of `main_s` in its measures; the headings of tables and figures."""
     restored: ClassVar[str] = "adjacencies up at the end"
-    """What adjacencies that are `restored` are."""
+    """The meaning of `restored` adjacencies."""
     requests_since: ClassVar[str] = "the fault"
-    """From when on requests at the DKS are counted; to the end of the run."""
+    """The start of the count of requests at the DKS, which goes to the end of the run."""
     options: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def begin(self) -> str:
-        """What its main span begins with, such as "first boot": the name of that phase for multicast.series."""
+        """The start of its main span, such as "first boot": the name of that phase for multicast.series."""
         return self.main.name.split(" to ")[0]
 
     @property
@@ -139,28 +140,29 @@ class Question(ABC):
         return Span(hears(self.begin).removesuffix(", s"), self.main.since, HEARS)
 
     def judge(self, table: Table) -> list[Criterion]:
-        """What must hold; the program exits with 1 when something does not."""
+        """The criteria; the program exits with 1 when one is not met."""
         return []
 
     def none_in_clear(self, table: Table, keying: str) -> list[Criterion]:
-        """That no routing packet of these runs was in clear. None where it was not counted."""
+        """The criterion that no routing packet of these runs was in clear. None if clear packets were not counted."""
         counts = table.values(keying, CLEAR) if table.has(keying, CLEAR) else []
         total = sum(count for count in counts if count is not None)
         return [Criterion(keying, f"no {CLEAR}", f"{total:g}", total == 0)] if counts else []
 
     def hears_in_time(self, table: Table, keying: str, phase: str = "") -> list[Criterion]:
-        """That after this phase, by default the main one, all receivers hear again as fast as without security. None
-        where multicast was not measured in both modes."""
+        """The criterion that after this phase, by default the main one, all receivers hear again as fast as without
+        security. None if multicast was not measured in both modes."""
         series = hears(phase or self.begin)
         there = table.has(keying, series) and table.has("none", series)
         return self.as_fast(table, keying, series, HEARING_S) if there else []
 
     def as_fast(self, table: Table, keying: str, series: str | None = None, spare_s: float = 0.0) -> list[Criterion]:
-        """That this series, by default the main one, is as short as without security, or `spare_s` longer at most.
+        """The criterion that this series, by default the main one, is as short as without security, or at most
+        `spare_s` longer.
 
-        What is judged is the upper end of the interval, or the number itself where seeds are too few for one. A seed's
-        faults are the same in every mode: where there are as many runs in both, each is held against its own. None
-        where no run of either mode took any time: that is no speed.
+        The upper end of the interval is judged, or the number itself when there are too few seeds. A seed's faults are
+        the same in every mode: if both modes have the same number of runs, they are compared in pairs. None if no run
+        of either mode took any time.
         """
         values, none = (table.values(each, series) for each in (keying, "none"))
         if all(each == 0 for each in (*values, *none)):
@@ -178,19 +180,19 @@ class Question(ABC):
         return [Criterion(keying, text, value, ok)]
 
     def findings(self, table: Table) -> list[str]:
-        """What was found, in sentences with numbers."""
+        """The findings, in sentences with numbers."""
         return []
 
 
 class Experiment(Question):
-    """One that is played in guests. Subclass this in a file of your own; see docs/experiments.md."""
+    """An experiment that is played in guests. Subclass this in a file of your own; see docs/experiments.md."""
 
     facts: ClassVar[tuple[str, ...]] = (*Question.facts, "duration_s")
     duration_s: ClassVar[float]
 
     @abstractmethod
     def timeline(self, topology: Topology, rng: random.Random) -> list[Step]:
-        """What happens, in seconds since all daemons run. `rng` is the same for every keying mode of a seed."""
+        """The timeline, in seconds since all daemons run. `rng` is the same for every keying mode of a seed."""
 
     @abstractmethod
     def measure(self, run: Run) -> Measures:
@@ -205,12 +207,12 @@ class Experiment(Question):
         return []
 
     def draw(self, folder: Path, runs: Sequence[Run]) -> Sequence[Drawn]:
-        """Further figures of this experiment's own, written into `folder`."""
+        """Further figures of this experiment, written to `folder`."""
         return ()
 
     def plan(self, topology: Topology, keying: str, seed: int, options: Mapping[str, Any]) -> Plan:
-        """The plan of one run. Raises InputErrors for an unknown keying mode, what is wrong with options, timeline,
-        flows and streams, or a network without an adjacency."""
+        """The plan of one run. Raises InputErrors for an unknown keying mode, errors in options, timeline, flows and
+        streams, or a network without an adjacency."""
         if keying not in KEYINGS:
             raise unknown_keying(keying)
         if not live_segments(topology):
@@ -253,8 +255,8 @@ class Experiment(Question):
 def _held_against(
     values: Sequence[float | None], none: Sequence[float | None]
 ) -> tuple[Interval | None, Interval | None]:
-    """Ratio and difference of one mode's spans to those without security, with their intervals; None where a run of
-    either did not come to the end of the span, and no ratio to what took no time."""
+    """Ratio and difference of one mode's spans to those without security, with their intervals; None if a run of either
+    did not complete the span; no ratio to a span that took no time."""
     own, others = ([each for each in side if each is not None] for side in (values, none))
     if not own or not others or len(own) < len(values) or len(others) < len(none):
         return None, None
@@ -265,7 +267,7 @@ def _held_against(
 
 
 def _all_of(owner: Experiment, method: str, items: Any, kind: type, allowed: str) -> list[Any]:
-    """What a method returned, if all of it is of this kind."""
+    """The items that a method returned, if all are of this kind."""
     if not isinstance(items, list | tuple):
         raise useless(owner, method, items, allowed, InputError)
     raise_errors(useless(owner, method, each, allowed, InputError) for each in items if not isinstance(each, kind))
@@ -273,12 +275,13 @@ def _all_of(owner: Experiment, method: str, items: Any, kind: type, allowed: str
 
 
 def stretch(topology: Topology) -> float:
-    """By how much every time of a timeline grows, so that routers with long timers have the time to notice."""
+    """The factor by which every time of a timeline grows, so that routers with long timers have time to notice a
+    fault."""
     return max(1.0, topology.ospf.dead_s / USUAL_DEAD_S)
 
 
 def in_order(steps: Iterable[Step], topology: Topology) -> tuple[Step, ...]:
-    """The timeline of a plan: steps as an experiment writes them, as late as the topology's timers ask for."""
+    """The timeline of a plan: the steps of an experiment, delayed as the topology's timers require."""
     factor = stretch(topology)
     late = [each.model_copy(update={"at_s": each.at_s * factor}) for each in steps]
     return tuple(sorted(late, key=lambda step: step.at_s))
@@ -301,8 +304,8 @@ def between(numbers: Iterable[float]) -> str:
 
 
 def step(at_s: float, action: str, **args: Any) -> Step:
-    """One step of a timeline. InputErrors, with the line that called, for arguments that the action does not take:
-    while a plan is made, when the timeline has named all its steps."""
+    """One step of a timeline. InputErrors, with the caller's line, for invalid arguments: while a plan is made, only
+    when the timeline has named all its steps."""
     caller, errors = sys._getframe(1), _STEP_ERRORS.get()
     where = Location(caller.f_code.co_filename, caller.f_lineno)
     if errors is None:
@@ -313,7 +316,7 @@ def step(at_s: float, action: str, **args: Any) -> Step:
 
 
 _STEP_ERRORS: ContextVar[list[InputError] | None] = ContextVar("errors", default=None)
-"""Where `step` puts what is wrong with steps, so that all of a timeline is told at once."""
+"""Collects the errors of steps, so that all errors of a timeline are reported at once."""
 
 
 @contextmanager
@@ -331,7 +334,7 @@ def names() -> list[str]:
 
 
 def find(spec: str) -> Question:
-    """An experiment by name or by the path of its file. Raises InputError when there is none in it."""
+    """An experiment by name or by the path of its file. Raises InputError when there is none."""
     path = Path(spec) if spec.endswith(".py") else FOLDER / f"{spec}.py"
     if not (path.is_file() if spec.endswith(".py") else spec in names()):
         raise InputError(
@@ -366,7 +369,7 @@ def find(spec: str) -> Question:
 
 
 def find_for_guests(spec: str) -> Experiment:
-    """As `find`, of those that are played in guests. InputError for another."""
+    """As `find`, for an experiment that is played in guests. InputError for another."""
     match find(spec):
         case Experiment() as experiment:
             return experiment
@@ -387,11 +390,11 @@ _FACTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "duration_s": (lambda value: finite(value) and 0 <= value <= MAX_S, f"seconds, at most {MAX_S:,}"),
 }
-"""What a class must say of its experiment."""
+"""The attributes that a class must define for its experiment."""
 
 
 def _check_facts(experiment: Question) -> None:
-    """InputErrors for what the class does not say, or says wrongly."""
+    """InputErrors for missing or invalid attributes of the class."""
     errors, where = [], class_line(type(experiment))
     name = getattr(experiment, "name", None)
     try:

@@ -1,7 +1,7 @@
-"""Runs what a user wrote (his experiment's file and its methods) as a guest in our house.
+"""Runs a user's code (an experiment's file and its methods) and turns its errors into ours.
 
-What it raises, whatever that is, and what it returns that is of no use, becomes an error with his file, his line and
-the method. An interrupt stays an interrupt. Knows nothing of what the methods are for.
+Any exception, and any invalid result, becomes an error with the user's file, line and method. An interrupt stays an
+interrupt. Knows nothing of the methods' purpose.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from testbed.errors import InputError, Interrupted, LabError, Location
 from testbed.values import quoted
 
 DEBUG = "LAB_DEBUG"
-"""The environment variable that has tracebacks printed."""
+"""The environment variable that prints tracebacks."""
 _LONGEST = 300
 Failure = TypeVar("Failure", bound=LabError)
 _OURS = Path(__file__).parent
@@ -33,8 +33,8 @@ def file_of(owner: object) -> str:
 
 @contextmanager
 def hosted(file: str, what: str, failure: type[LabError]) -> Iterator[None]:
-    """What is raised within is raised as a `failure` at the line of `file` that it came from; a LabError that names a
-    place of its own as it is. `what`: "measure()"."""
+    """An exception within the block becomes a `failure` at the line of `file` that caused it; a LabError with a place
+    of its own stays as it is. `what`: such as "measure()"."""
     try:
         yield
     except (KeyboardInterrupt, Interrupted, GeneratorExit):
@@ -54,12 +54,12 @@ def hosted(file: str, what: str, failure: type[LabError]) -> Iterator[None]:
 
 
 def useless(owner: object, method: str, value: object, allowed: str, failure: type[Failure]) -> Failure:
-    """The error of a method that returned something else."""
+    """The error of a method that returned an invalid result."""
     return failure(f"{method}() returned {quoted(value)}", where=line_of(owner, method), allowed=allowed)
 
 
 def line_of(owner: object, method: str) -> Location:
-    """Where the class, or its own method, is written."""
+    """The line of the class, or of its own method."""
     kind = type(owner)
     try:
         function: Any = inspect.unwrap(getattr(kind, method))
@@ -69,7 +69,7 @@ def line_of(owner: object, method: str) -> Location:
 
 
 def class_line(kind: type) -> Location:
-    """Where a class is written."""
+    """The line of a class."""
     file = getattr(sys.modules.get(kind.__module__), "__file__", None) or kind.__module__
     try:
         return Location(file, inspect.getsourcelines(kind)[1])

@@ -1,6 +1,6 @@
-"""Options of a run as a person gives them: who reads which, and what is wrong with them.
+"""The options of a run: which part reads which, and the errors in them.
 
-The models of the engine and the keying modes say what is allowed (`testbed.keying.options`).
+The models of the engine and the keying modes define the allowed values (`testbed.keying.options`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _CAPTURES: TypeAdapter[Any] = TypeAdapter(Captures)
 
 @dataclass(frozen=True)
 class Chosen:
-    """The options of one run, by who reads them: engine and keying mode, captures, the experiment."""
+    """The options of one run, by reader: engine and keying mode, captures, the experiment."""
 
     options: PlanOptions
     captures: Any
@@ -33,20 +33,20 @@ class Chosen:
 
 
 def unknown_keying(name: object, where: Location | str | None = None, next_command: str | None = None) -> InputError:
-    """What is wrong with a keying mode that there is not."""
+    """The error of an unknown keying mode."""
     problem = f"unknown keying mode {name!r}{nearest(str(name), KEYINGS)}"
     return InputError(problem, where=where, allowed=", ".join(KEYINGS), next_command=next_command)
 
 
 def unknown_option(name: str, known: Iterable[str]) -> InputError:
-    """What is wrong with an option that nobody reads; `known`: those that somebody does."""
+    """The error of an option that no part reads; `known`: the options that some part reads."""
     there = sorted(known)
     return InputError(f"unknown option {name!r}{nearest(name, there)}", where=f"{FLAG}{name}", allowed=", ".join(there))
 
 
 def sizes_of(value: Any, fewest: int, most: int, example: str) -> list[int]:
-    """The numbers of routers that the option `sizes` of an experiment gives: one, a list, or a text with commas.
-    InputError; `example`: such a text."""
+    """The numbers of routers in the option `sizes` of an experiment: one, a list, or a text with commas. InputError;
+    `example`: a valid text."""
     sizes = [each.strip() for each in value.split(",")] if isinstance(value, str) else value
     try:
         numbers = [int(str(each)) for each in (sizes if isinstance(sizes, list) else [sizes])]
@@ -62,8 +62,8 @@ def sizes_of(value: Any, fewest: int, most: int, example: str) -> list[int]:
 
 
 def choose(defaults: Mapping[str, Any], keying: str, given: Mapping[str, Any], file: str) -> Chosen:
-    """What was given over the experiment's own. Options of other keying modes are left out: runs of one command share
-    them. InputErrors at "-o NAME", or at `file` for the experiment's own."""
+    """The given options, over the experiment's own. Options of other keying modes are left out, since runs of one
+    command share them. InputErrors at "-o NAME", or at `file` for the experiment's own."""
     readers, errors = all_options(), []
     for name in given:
         if name not in {*readers, CAPTURES, *defaults}:
@@ -90,7 +90,7 @@ def choose(defaults: Mapping[str, Any], keying: str, given: Mapping[str, Any], f
 
 
 def unread(given: Mapping[str, Any], keyings: Sequence[str], own: Mapping[str, Any]) -> Iterator[InputError]:
-    """An error for each option that a keying mode reads, and none of these."""
+    """An error for each option that some keying mode reads, and none of these."""
     for name, readers in all_options().items():
         if name in given and name not in own and not set(readers) & set(keyings):
             yield InputError(

@@ -1,4 +1,4 @@
-"""How an experiment is played, whatever it is: in guests, or computed. Here the two meet, and nowhere else."""
+"""How an experiment is played, whatever its kind: in guests, or computed. Only here do the two meet."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ class Played(Protocol):
 
     @property
     def kernel(self) -> Kernel | None:
-        """What guests are of that have to be made first; None: it needs none."""
+        """The kind of guest that must be made first; None: it needs none."""
 
     @property
     def folder(self) -> Path:
-        """Where the results of what was prepared go."""
+        """The folder of the results."""
 
     @property
     def modes(self) -> tuple[str, ...]:
-        """The keying modes whose numbers come while it is played; none where they come at the end."""
+        """The keying modes whose numbers come while it is played; none if they come at the end."""
 
     def prepare(self, request: Request, load: Load) -> None:
         """Check everything that can be wrong with a request. `load`: gives the network of a name. InputErrors."""
 
     def play(self, request: Request, progress: Progress, so_far: SoFar) -> Session:
-        """Do what was prepared. `progress` hears of each run that ends, `so_far` before that of the table. LabError."""
+        """Play the prepared request. `progress` is called with each finished run, and `so_far` before it with the
+        table. LabError."""
 
     def conclude(
         self,
@@ -45,7 +46,7 @@ class Played(Protocol):
         flaws: Sequence[InputError] = (),
         figures: Drawing | None = None,
     ) -> dict[str, Any]:
-        """Summary and report of what has ended. `kept`: the provenance of records that were not made now."""
+        """Summary and report of the finished runs. `kept`: the provenance of records that were not made now."""
 
 
 def played(question: Question) -> Played:

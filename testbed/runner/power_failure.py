@@ -1,4 +1,4 @@
-"""The power failure of a whole domain, as several experiments play it. Knows nothing of what is measured."""
+"""The power failure of a whole domain, shared by several experiments. Knows nothing of measures."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from testbed.report.requests import POWER_RETURNS
 from testbed.runner.experiment import step
 
 SETTLE_S = 90
-"""The network runs so long before."""
+"""Seconds that the network runs before."""
 SETTLED = "settled"
 """The mark a second before the failure."""
 DARK_S = 10
 BOOT_SPREAD_S = 4.0
 DKS_WIRE = ["dks-eth0"]
-"""The interface that is captured: what reaches the DKS is judged by it."""
+"""The captured interface: it shows what reaches the DKS."""
 FIRST_S = 60.0
-"""Routers with an LKS first go to the DKS later than this; the others have all been there."""
+"""Routers with an LKS first visit the DKS later than this (seconds); all others have done so by then."""
 
 
 def power_failure() -> list[Step]:

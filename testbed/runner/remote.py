@@ -1,7 +1,7 @@
 """Plays runs on other machines through Dask distributed. They need this checkout and its caches, and nothing else.
 
-A worker plays a run in a folder of its own and sends back all that it left; what comes back is kept as if it had been
-played here. Knows nothing of what a run measures.
+A worker plays a run in a folder of its own and sends back all files; they are kept as if the run had been played here.
+Knows nothing of a run's measures.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def dask(address: str) -> Player:
 
 
 def check(address: str) -> None:
-    """InputError for what is no scheduler's address."""
+    """InputError for an invalid scheduler address."""
     if not re.fullmatch(r"(tcp|tls)://[^/]+:\d{1,5}", address):
         raise InputError(f"{address!r} is not a scheduler", where="--scheduler", allowed="tcp://host:port")
 
@@ -111,7 +111,7 @@ def play_one(plan_json: str, made: dict[str, Any]) -> bytes:
 
 
 def _unpacked(packed: bytes, own: Path) -> Outcome:
-    """Keep a run that came back; its outcome last, so that one half written is not taken for whole."""
+    """Keep a run that came back; its outcome last, so that a half-written run does not look complete."""
     part = own.with_name(f".{own.name}.part")
     owned.fresh(part, str(part))
     with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as archive:

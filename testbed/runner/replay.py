@@ -1,6 +1,6 @@
 """Plays a finished run again from its own plan, and compares all bytes.
 
-Only a run in virtual time can be the same again. Knows nothing of what a run measures.
+Only a run in virtual time can be the same again. Knows nothing of a run's measures.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from testbed.runner.execute import Outcome
 
 @dataclass(frozen=True)
 class Replayed:
-    """One run and what came of playing it again. `notes`: why it may differ, known before it was played."""
+    """One run and the result of its replay. `notes`: known reasons for a difference."""
 
     folder: Path
     again: Path
@@ -34,7 +34,7 @@ class Replayed:
 
 
 def runs_of(folder: Path) -> list[Path]:
-    """The run folders meant: the one named, or all of a results folder. Raises InputError when there is none."""
+    """The run folders: the named one, or all of a results folder. Raises InputError when there is none."""
     if any((folder / name).exists() for name in (PLAN, RECORD, origin.FILE)):
         return [folder]
     folders = sorted(path for path in (folder / execute.RUNS).glob("*") if path.is_dir())
@@ -47,7 +47,7 @@ def runs_of(folder: Path) -> list[Path]:
 
 
 def notes(folder: Path, now: origin.Origin) -> list[str]:
-    """What is known to differ from what made the run. Raises InputError for a run on the real clock."""
+    """Known differences from the run's origin. Raises InputError for a run on the real clock."""
     changed = [f"{Path(str(flaw.where)).name}: {flaw.problem}" for flaw in Run(folder).flaws()]
     made = origin.read(folder)
     if made is None:
@@ -70,9 +70,9 @@ def _changed(commit: str) -> str:
 def replay(
     folders: Sequence[Path], out: Path, jobs: int, progress: Callable[[Outcome, int, int], None]
 ) -> list[Replayed]:
-    """Play these runs again into `out`. One that cannot be played or compared is told as a failure.
+    """Play these runs again into `out`. A run that cannot be played or compared is reported as a failure.
 
-    Raises InputError when that is so of all.
+    Raises InputError when that holds for all.
     """
     code = execute.code_digest()
     now = origin.here("virtual", code)
@@ -106,7 +106,7 @@ def replay(
 
 
 def _comparable(folder: Path) -> None:
-    """InputError when there is no record that could be compared, or a capture that cannot be read."""
+    """InputError when there is no record to compare, or a capture that cannot be read."""
     with record(folder):
         pass
     for path in sorted((folder / "pcap").glob("*.pcap")):

@@ -1,6 +1,6 @@
-"""Does again what is in results/, by the commands recorded there, and compares every number.
+"""Runs the recorded commands of results/ again, and compares every number.
 
-Knows a results folder by its summary.json. What a command does is the command's business.
+A summary.json marks a results folder. Knows nothing of what a command does.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ RAN = (0, 1)
 
 @dataclass(frozen=True)
 class Reproduced:
-    """One results folder done again. `changed`: what it was made from that is not the same now. `processor_s`: what
-    all of its programs and guests used of the processors, in seconds."""
+    """One results folder, reproduced. `changed`: differences in origin. `processor_s`: processor time of all its
+    programs and guests, in seconds."""
 
     name: str
     command: str
@@ -50,9 +50,9 @@ class Reproduced:
 
 
 def recorded(only: Sequence[str], folder: Path, flaws: list[InputError]) -> dict[str, dict[str, Any]]:
-    """The summaries of results/ by name; `flaws` says of those that cannot be read, or hold no command.
+    """The summaries of results/ by name; `flaws` gets unreadable ones, and those without a command.
 
-    Raises InputError for a name that is not there, and when nothing is left to be done.
+    Raises InputError for an unknown name, and when nothing is left to reproduce.
     """
     there = {path.name: path for path in sorted(folder.glob("*")) if path.is_dir() and not (path / SWEEP).is_file()}
     for name in only:
@@ -80,7 +80,7 @@ def recorded(only: Sequence[str], folder: Path, flaws: list[InputError]) -> dict
 
 
 def _words(command: str, folder: Path) -> list[str]:
-    """The recorded command's words behind the program. InputError for any but a run: nothing else is repeated."""
+    """The recorded command's words after the program. InputError for any but a run."""
     try:
         words = shlex.split(command)
     except ValueError:
@@ -93,7 +93,7 @@ def _words(command: str, folder: Path) -> list[str]:
 
 
 def reproduce(name: str, summary: dict[str, Any], out: Path) -> Reproduced:
-    """Do one of them again into `out`. Raises EnvironmentFailure when it gives no numbers."""
+    """Reproduce one of them into `out`. Raises EnvironmentFailure when it gives no numbers."""
     words = _words(summary["command"], RESULTS / name)
     started, spent = time.monotonic(), _children_s()
     argv = [sys.executable, "-m", "testbed.cli", *words, "--out", str(out)]
@@ -109,6 +109,6 @@ def reproduce(name: str, summary: dict[str, Any], out: Path) -> Reproduced:
 
 
 def _children_s() -> float:
-    """Processor time of all programs that we started and that have ended, with theirs."""
+    """Processor time of all our child programs that have ended, with their own children."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

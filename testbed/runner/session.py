@@ -40,16 +40,16 @@ SoFar = Callable[[Mapping[str, Any]], None]
 Load = Callable[[str], Topology]
 Known = dict[Path, tuple[Run, Measures]]
 ANEW_S = 20.0
-"""A report of what has ended so far is made anew after so long at the earliest."""
+"""The least time between two reports of the finished runs, in seconds."""
 SHARE = 0.05
 """Reports of what has ended so far take at most so much of the time of the runs."""
 MANY = 20
-"""So many errors are enough for once."""
+"""The most errors of a request that are reported at once."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a person asked for. Empty keyings and seeds mean the experiment's own."""
+    """A user's request. Empty keyings and seeds mean the experiment's own."""
 
     experiment: str
     topology: str = ""
@@ -63,14 +63,14 @@ class Request:
     fresh: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     formats: Sequence[str] = FORMATS[:1]
-    """What figures are written as."""
+    """The formats of figures."""
     live: bool = False
-    """Whether runs tell what happens as it happens."""
+    """True if runs report events as they happen."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """A finished experiment, or one that was stopped: then its summary has `partial`."""
+    """A finished experiment, or a stopped one: its summary then has `partial`."""
 
     folder: Path
     summary: dict[str, Any]
@@ -89,7 +89,7 @@ class Prepared:
 
 
 def prepare(experiment: Experiment, request: Request, topology: Topology) -> Prepared:
-    """Everything that can be wrong with a request, found before minutes are spent: InputErrors with all of it."""
+    """Find every error of a request before minutes are spent: InputErrors with all of them."""
     keyings = tuple(request.keyings or experiment.keyings)
     seeds = request.seeds or tuple(range(1, experiment.seeds + 1))
     errors = list(wrong_keyings(keyings))
@@ -110,7 +110,7 @@ def prepare(experiment: Experiment, request: Request, topology: Topology) -> Pre
 
 
 def wrong_keyings(asked: Sequence[str]) -> Iterator[InputError]:
-    """What is wrong with a list of keying modes."""
+    """The errors of a list of keying modes."""
     for number, name in enumerate(asked):
         if name not in KEYINGS:
             yield unknown_keying(name, "--keying")
@@ -119,7 +119,7 @@ def wrong_keyings(asked: Sequence[str]) -> Iterator[InputError]:
 
 
 class InGuests:
-    """How an experiment is played whose runs are in guests: as Played of testbed.runner.played."""
+    """How an experiment in guests is played: as Played of testbed.runner.played."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
@@ -129,7 +129,7 @@ class InGuests:
 
     @property
     def modes(self) -> tuple[str, ...]:
-        """Whose numbers come as their runs end."""
+        """The keying modes whose numbers come as their runs end."""
         return self._prepared.keyings if self._prepared else ()
 
     def prepare(self, request: Request, load: Load) -> None:
@@ -154,8 +154,8 @@ class InGuests:
         known: Known | None = None,
     ) -> dict[str, Any]:
         """Measure the finished runs, and write summary.json and the report. `kept`: the provenance of records that were
-        not made now; what plays runs may have changed since. `flaws`: what is known to be missing or damaged. `figures`
-        draws. `known`: runs that are measured already, by their folders.
+        not made now, whose code may have changed since. `flaws`: known missing or damaged files. `figures` draws.
+        `known`: runs that are measured already, by their folders.
 
         Raises InputError when nothing can be measured, and then writes nothing.
         """
@@ -192,12 +192,12 @@ class InGuests:
 def run(
     request: Request, progress: Progress, prepared: Prepared | None = None, so_far: SoFar = lambda _table: None
 ) -> Session:
-    """Play, measure, write summary and report. After each run `so_far` gets the table of the runs that have ended, and
-    then `progress` is called with the run.
+    """Play, measure, write summary and report. After each run `so_far` gets the table of the finished runs, and then
+    `progress` is called with the run.
 
-    When the work is stopped (`children.stoppable`), what is done is measured and reported. Raises InputError before
-    anything is started, EnvironmentFailure when no run at all came to its end, or a method of the experiment failed,
-    Interrupted when it was stopped before any came to its end.
+    When the work is stopped (`children.stoppable`), the finished runs are measured and reported. Raises InputError
+    before anything is started, EnvironmentFailure when no run ended or a method of the experiment failed, Interrupted
+    when it was stopped before any run ended.
     """
     if prepared is None:
         experiment = find_for_guests(request.experiment)
@@ -233,8 +233,8 @@ def run(
 
 
 class _Course:
-    """What is known of an experiment's runs while they are played: each is measured, and its own figure drawn, as it
-    ends; and there is a report of those that have ended, made anew when all modes of one more seed have."""
+    """The numbers of an experiment's runs while they are played. Each run is measured, and its own figure drawn, when
+    it ends; the report of the finished runs is made again when all modes of one more seed have ended."""
 
     def __init__(
         self, prepared: Prepared, folder: Path, about: Mapping[str, Any], figures: Drawing, so_far: SoFar
@@ -249,7 +249,7 @@ class _Course:
         self._anew_s = ANEW_S
 
     def add(self, outcome: Outcome) -> None:
-        """One more has ended. What is wrong with it is told when all have."""
+        """One more run has ended. Its errors are reported when all have ended."""
         self._ended.append(outcome)
         self._ended.sort(key=lambda each: self._order[each.keying, each.seed])
         if not outcome.done:
@@ -266,7 +266,7 @@ class _Course:
             self._so_far(table_of(self._experiment, self._ended, numbers, about))
 
     def report_if_due(self) -> None:
-        """A report of what has ended, when it is that of whole seeds and the last one is not of just now."""
+        """A report of the finished runs, when they are whole seeds and the last report is not too recent."""
         waited = time.monotonic() - self._reported_at
         seeds = self._seeds_of(self._ended)
         due = len(self._ended) == len(seeds) * len(self._order) // len(self._seeds)
@@ -290,13 +290,13 @@ class _Course:
 
 
 def folder_of(request: Request, experiment: str, topology: str) -> Path:
-    """Where the results go."""
+    """The folder of the results."""
     return request.out or Path("runs") / f"{experiment}-{topology}-{request.kernel}"
 
 
 def refuse_another(folder: Path, experiment: str, network: Topology | None = None) -> None:
     """InputError for a folder with the results of another experiment, or of another network of the same name, which
-    would be written over, and for what is no folder."""
+    would be overwritten, and for a path that is not a folder."""
     execute.refuse_file(folder)
     try:
         there = read_summary(folder)
@@ -320,14 +320,15 @@ def refuse_another(folder: Path, experiment: str, network: Topology | None = Non
 
 
 def command_line(request: Request, topology: str | None, keyings: Sequence[str], seeds: Sequence[int]) -> str:
-    """The command that repeats this, every choice spelled out. `topology`: None where nothing is played in a guest."""
+    """The command that repeats this, with every choice spelled out. `topology`: None if nothing is played in a
+    guest."""
     kernel = [] if topology is None else ["--kernel", request.kernel]
     words = ["./lab", "run", request.experiment, *kernel, "--keying", ",".join(keyings)]
     words += [] if topology is None else ["--topology", topology]
     words += ["--ospf", request.ospf] if request.ospf else []
     words += ["--seed", str(seeds[0])] if len(seeds) == 1 else ["--seeds", str(len(seeds))]
     for name, value in request.options.items():
-        # As JSON, so that true, lists and a text that looks like a number are read back as what they were.
+        # As JSON, so that true, lists and a text that looks like a number are read back unchanged.
         words += ["-o", f"{name}={json.dumps(value)}"]
     return shlex.join(words)
 
@@ -335,8 +336,8 @@ def command_line(request: Request, topology: str | None, keyings: Sequence[str],
 def measure(
     experiment: Experiment, outcomes: Sequence[Outcome], flaws: list[InputError], known: Known
 ) -> tuple[list[Outcome], list[tuple[Run, Measures]]]:
-    """The numbers of every finished run that has them, which may be `known`. One that cannot be measured is no longer
-    `done`, and `flaws` says why; so it does of one whose files were changed since."""
+    """The numbers of every finished run that has them, which may be `known`. A run that cannot be measured is no longer
+    `done`, and `flaws` says why; it also gets runs whose files were changed."""
     outcomes_now, taken = [], []
     for each in outcomes:
         if each.done:
@@ -370,7 +371,7 @@ def written(folder: Path) -> Iterator[None]:
 
 def nothing_left(folder: Path, flaws: Sequence[InputError], command: str = "") -> InputError:
     """The error of a folder in which nothing can be measured: a failure when the experiment's own code is to blame.
-    `command`: what once made it."""
+    `command`: the command that made it."""
     again = f"{command} --out {folder}" if command.startswith("./lab") else "lab run --help"
     error = InputError(
         f"no run here can be measured:{listed(flaws)}" if flaws else "no finished run is here", where=str(folder),
@@ -382,7 +383,7 @@ def nothing_left(folder: Path, flaws: Sequence[InputError], command: str = "") -
 
 
 def provenance(runs: Sequence[Run]) -> dict[str, Any]:
-    """From what these numbers came: versions, and the hash of every record."""
+    """The origin of these numbers: versions, and the hash of every record."""
     from testbed.setup.made_of import inventory
 
     manifests = {run.folder: _manifest(run) for run in runs}

@@ -1,6 +1,6 @@
 """Experiments without a guest: cases that processes on this machine compute, on virtual time.
 
-They are run, kept, summarised, compared and reproduced as those of the guest are. Knows nothing of what a case is.
+They are run, kept, summarised, compared and reproduced like experiments in guests. Knows nothing of a case's content.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _PLAYS = ("agents", "testbed/simulation", "testbed/storm", "testbed/effort", "te
 
 
 class _Cost(BaseModel):
-    """What cost.json holds."""
+    """The content of cost.json."""
 
     wall_s: float
     cpu_s: float
@@ -68,7 +68,8 @@ class Simulated(Question):
     """Subclass this for an experiment whose cases are computed. The modes of a summary are the cases' labels."""
 
     module: str
-    """What is started with a case's file and a folder, and writes result.json and cost.json there: `python -m`."""
+    """The module that is started (`python -m`) with a case's file and a folder, and writes result.json and cost.json
+    there."""
 
     @abstractmethod
     def cases(self, request: Request) -> Sequence[tuple[str, int, Mapping[str, Any]]]:
@@ -83,7 +84,7 @@ class Simulated(Question):
         """Draw all cases' results, by label, into `folder`."""
 
     def check(self, request: Request) -> None:
-        """InputError for what cannot be asked of it."""
+        """InputError for an invalid request."""
         given = {"--topology": request.topology, "--ospf": request.ospf, "--view": request.live}
         given["--kernel"] = request.kernel != "virtual"
         for name in (name for name, value in given.items() if value):
@@ -94,7 +95,7 @@ class Simulated(Question):
 
 
 class Computed:
-    """How such an experiment is played: as Played of testbed.runner.played."""
+    """How a computed experiment is played: as Played of testbed.runner.played."""
 
     kernel: Kernel | None = None
     modes: tuple[str, ...] = ()
@@ -105,13 +106,13 @@ class Computed:
         self._cases: Sequence[tuple[str, int, Mapping[str, Any]]] = ()
 
     def prepare(self, request: Request, load: Load) -> None:
-        """InputErrors for what cannot be asked of it. Nothing is loaded."""
+        """InputErrors for an invalid request. Nothing is loaded."""
         self._cases = _cases(self._experiment, request)
         self.folder = request.out or Path("runs") / self._experiment.name
 
     def play(self, request: Request, progress: Progress, so_far: SoFar) -> Session:
-        """Compute all cases, `request.jobs` at a time, longest first; summary and report, also of those that are done
-        when the work is stopped. Interrupted when none is."""
+        """Compute all cases, `request.jobs` at a time, longest first; summary and report, also of the finished cases
+        when the work is stopped. Interrupted when there are none."""
         experiment, cases, folder = self._experiment, self._cases, self.folder
         code = code_digest()
         refuse_another(folder, experiment.name)
@@ -140,8 +141,8 @@ class Computed:
         flaws: Sequence[InputError] = (),
         figures: Drawing | None = None,
     ) -> dict[str, Any]:
-        """Measure and draw what the cases left. A case whose result is missing or damaged is left out and told. `kept`:
-        the provenance of records that were not made now.
+        """Measure and draw the finished cases. A case whose result is missing or damaged is left out and reported.
+        `kept`: the provenance of records that were not made now.
 
         Raises InputError when nothing can be measured, and then writes nothing.
         """
@@ -180,7 +181,7 @@ class Computed:
 
 
 def _cases(experiment: Simulated, request: Request) -> list[tuple[str, int, Mapping[str, Any]]]:
-    """The experiment's cases. InputErrors for what cannot be asked, or an answer that is no list of cases."""
+    """The experiment's cases. InputErrors for an invalid request, or an invalid list of cases."""
     raise_errors(
         InputError(f"{each} is given twice", where="--keying", allowed="each keying mode once")
         for each in dict.fromkeys(request.keyings)
@@ -207,7 +208,7 @@ def _cases(experiment: Simulated, request: Request) -> list[tuple[str, int, Mapp
 
 
 def _case_flaws(own: Path) -> list[InputError]:
-    """What of a case's files is missing or damaged."""
+    """The missing or damaged files of a case."""
     flaws: list[InputError] = []
     with tried("the case", flaws, own):
         document(own / RESULT, dict[str, Any])
@@ -216,7 +217,7 @@ def _case_flaws(own: Path) -> list[InputError]:
 
 
 def code_digest() -> str:
-    """Stands for all code that decides what comes out."""
+    """The hash of all code that decides the results."""
     files = sorted(path for each in _PLAYS for path in (PROJECT / each).rglob("*.py"))
     return digest_of(files)
 
@@ -229,7 +230,7 @@ def _play(
     request: Request,
     progress: Progress,
 ) -> list[Outcome]:
-    """The cases that cost most come first. One that has processes of its own has the machine for itself."""
+    """The most expensive cases come first. A case with processes of its own has the machine for itself."""
     done: dict[int, Outcome] = {}
     jobs, fresh, module = max(1, request.jobs), request.fresh, experiment.module
     order = sorted(range(len(cases)), key=lambda index: -int(cases[index][2]["routers"]))
@@ -258,7 +259,7 @@ def _one(
         return before
     owned.fresh(own, str(own))
     (own / "case.json").write_text(json.dumps(values, indent=1) + "\n")
-    # What Python hashes must not depend on the process: sets would be gone through in another order.
+    # Python's hashes must not depend on the process: they decide the order of sets.
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
     began = time.monotonic()
     with (own / "output").open("w") as output:

@@ -1,8 +1,8 @@
-"""The usual multicast streams of a topology, by a rule that looks at nothing but the topology.
+"""The usual multicast streams of a topology, by a rule that uses the topology only.
 
-Ends are hosts where the topology has two or more of them, else routers. Sources are far from the rendezvous point and
-from each other, receivers as far apart as they can be: trees have branches then, and the shared tree differs from
-those of the sources. Knows nothing of experiments.
+Ends are hosts if the topology has two or more of them, else routers. Sources are far from the rendezvous point and from
+each other, receivers as far apart as possible: so trees have branches, and the shared tree differs from the source
+trees. Knows nothing of experiments.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def streams_of(
     *,
     rate_pps: float = RATE_PPS,
 ) -> list[Stream]:
-    """The same from and to these nodes."""
+    """The same streams from and to these nodes."""
     return [
         Stream(
             name=f"{kind}-{number}",
@@ -69,7 +69,7 @@ def streams_over(topology: Topology, link: str) -> list[Stream]:
 
 
 def ends(topology: Topology, sources: int = SOURCES, receivers: int = RECEIVERS) -> tuple[list[str], list[str]]:
-    """Who sends and who receives. The rendezvous point does neither unless there is nobody else."""
+    """The sources and receivers. The rendezvous point is neither, unless there is no other node."""
     if topology.pim is None:
         return [], []
     away, point = costs(topology), topology.pim.rp
@@ -81,7 +81,7 @@ def ends(topology: Topology, sources: int = SOURCES, receivers: int = RECEIVERS)
     chosen: list[str] = []
 
     def furthest(known: Iterable[str]) -> str:
-        """Whose least cost from those known is the greatest; of those the first name."""
+        """The node with the greatest least cost from the known ones; of several, the first name."""
         near = {
             name: min(away[each].get(behind, 0) for each in known)
             for name, behind in router.items()

@@ -1,4 +1,4 @@
-"""The summary of an experiment: what is in summary.json, and what --json prints."""
+"""The summary of an experiment: the content of summary.json and of --json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from testbed.runner.experiment import Criterion, Measures, Question, Table
 
 
 def distribution(values: Sequence[float | None]) -> dict[str, Any]:
-    """Median, its 95 % interval and the spread of the values that are known; the list has None for no number."""
+    """Median, its 95 % interval and the spread of the known values; the list has None for a missing number."""
     known = sorted(value for value in values if value is not None)
     names = ("median", "low", "high", "min", "max", "p25", "p75", "p95")
     shape: dict[str, float | None] = dict.fromkeys(names)
@@ -67,7 +67,7 @@ def table_of(
     about: Mapping[str, Any],
     criteria: Sequence[Criterion] = (),
 ) -> dict[str, Any]:
-    """The part of the summary that its table is made from: for runs of which some may be missing, and not judged."""
+    """The part of the summary that the table shows: for runs of which some may be missing, and not judged."""
     table, series = Table(measures), f"{experiment.hears.name}, s"
     named = dict.fromkeys(each.keying for each in outcomes)
     keyings = {name: _keying(name, table, series, criteria, outcomes) for name in named}
@@ -90,7 +90,7 @@ def table_of(
 def _keying(
     name: str, table: Table, series: str, criteria: Sequence[Criterion], outcomes: Sequence[Outcome]
 ) -> dict[str, Any]:
-    """`series`: that of the multicast streams which stands beside the main span."""
+    """`series`: the series of the multicast streams that is shown beside the main span."""
     runs = table.measures.get(name, ())
     own = [each for each in criteria if each.keying == name]
     failed = sum(not each.done for each in outcomes if each.keying == name)
@@ -121,7 +121,7 @@ def _keying(
 
 
 def _adjacencies(runs: Sequence[Measures]) -> dict[str, Any]:
-    """Left out where an experiment has none."""
+    """Left out if an experiment has none."""
     counted = [run.adjacencies for run in runs if run.adjacencies is not None]
     return (
         {"adjacencies": {"expected": counted[0].expected, "restored": [each.restored for each in counted]}}
@@ -131,7 +131,7 @@ def _adjacencies(runs: Sequence[Measures]) -> dict[str, Any]:
 
 
 def _multicast(table: Table, name: str, series: str) -> dict[str, Any]:
-    """Of the multicast streams what stands beside the main span; the rest of them is under `extra`."""
+    """The part of the multicast streams that is shown beside the main span; the rest is under `extra`."""
     return {"heard_s": distribution(table.values(name, series)), **_against_none(table, name, series)}
 
 
@@ -144,7 +144,7 @@ def _against_none(table: Table, name: str, series: str | None) -> dict[str, Any]
 
 
 def _ratio(table: Table, name: str, series: str | None) -> Interval | None:
-    """Its median against that without security; None where a run of either has no number."""
+    """Its median divided by that without security; None if a run of either has no number."""
     if not table.ratio(name, series):
         return None
     sides = [table.values(each, series) for each in ("none", name)]

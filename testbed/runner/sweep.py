@@ -1,8 +1,8 @@
-"""Plays a sweep, here or on other machines, and gathers what was measured into one table.
+"""Plays a sweep, here or on other machines, and gathers the measures into one table.
 
-A run is known by the hash of all that decides it, as every run is: what is done is not done again, whenever and
-however the sweep was ended. Failed runs are moved out of the way, listed, and tried again the next time; those
-that could not be measured stay, are listed, and are measured again.
+The hash of everything that decides a run identifies it: a finished run is not played again, however the sweep was
+ended. Failed runs are moved away, listed, and tried again the next time; runs that could not be measured stay, are
+listed, and are measured again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ FAILURES = "failures.jsonl"
 
 @dataclass(frozen=True)
 class Swept:
-    """A finished sweep: one row for each run that came to its end, one for each that did not."""
+    """A finished sweep: one row for each finished run, one for each other run."""
 
     folder: Path
     rows: Sequence[dict[str, Any]]
@@ -55,7 +55,7 @@ def local(jobs: int) -> Player:
 
 
 def play(sweep: Sweep, folder: Path, player: Player, progress: Progress) -> Swept:
-    """Play what is not done yet, measure all that is, and write the tables. Raises InputError for a busy folder."""
+    """Play the missing runs, measure all, and write the tables. Raises InputError for a busy folder."""
     with execute.locked(folder, new=True):
         outcomes = player([cell.plan for cell in sweep.cells], folder, sweep.kernel, progress)
         rows, failures = [], []
@@ -105,7 +105,7 @@ def row(experiment: Experiment, cell: Cell, outcome: Outcome) -> dict[str, Any]:
 
 
 def _failure(cell: Cell, outcome: Outcome, folder: Path) -> dict[str, Any]:
-    """Move what a failed run left out of the way of the results, and say where to."""
+    """Move a failed run's files away from the results; their new folder."""
     kept = folder / FAILED / outcome.folder.name
     if outcome.folder.exists():
         with written(folder):
@@ -122,7 +122,7 @@ def _entry(cell: Cell, outcome: Outcome, folder: Path) -> dict[str, Any]:
 
 
 def _table(folder: Path, sweep: Sweep, rows: Sequence[dict[str, Any]], about: dict[str, str]) -> None:
-    """results.parquet: a row a run. Without rows there is none, not an old one."""
+    """results.parquet: one row for each run. Without rows there is none, and an old one is removed."""
     path = folder / "results.parquet"
     if not rows:
         path.unlink(missing_ok=True)
@@ -139,7 +139,7 @@ def _table(folder: Path, sweep: Sweep, rows: Sequence[dict[str, Any]], about: di
 
 
 def _column(values: list[Any], *, float_: bool) -> list[Any]:
-    """Numbers, truths or texts as they are; anything else, and a mixture, as JSON."""
+    """Numbers, truth values or texts as they are; anything else, and a mixture, as JSON."""
     there = [value for value in values if value is not None]
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in there):
         whole = not float_ and all(isinstance(value, int) for value in there)

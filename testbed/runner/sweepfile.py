@@ -1,6 +1,6 @@
 """A sweep file: an experiment, factors with their levels, and seeds. Read, checked, and multiplied out into plans.
 
-Every error names the file and the line. It must not know how runs are played.
+Every error names the file and the line. Knows nothing of how runs are played.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ EXAMPLE = "experiments/sweeps/storm_by_size.yaml"
 
 
 class SweepSource(BaseModel):
-    """What a person may write."""
+    """The content of a sweep file."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -71,7 +71,7 @@ class Sweep:
 
 
 def read(file: Path) -> Sweep:
-    """What a sweep file asks for. Raises InputError with the line of what is wrong."""
+    """The content of a sweep file. Raises InputError with the line of an error."""
     marked = parse(file)
     if not isinstance(marked, dict):
         raise InputError("a sweep is a mapping of keys", where=Location(file, 1), allowed=_keys(), next_command=_look())
@@ -154,7 +154,7 @@ def _doubles(factors: Mapping[str, list[Any]], lines: Lines) -> Iterator[InputEr
 def _each_alone(
     source: SweepSource, experiment: Experiment, factors: Mapping[str, list[Any]], topology: Topology, lines: Lines
 ) -> Iterator[InputError]:
-    """What is wrong with every level of every factor by itself, at its line."""
+    """The errors of every level of every factor by itself, at its line."""
     options = {name: levels for name, levels in factors.items() if name not in (TOPOLOGY, KEYING)}
     known = [level for level in factors[KEYING] if level in KEYINGS]
 
@@ -197,7 +197,7 @@ def _options(experiment: Experiment) -> list[str]:
 
 
 def _misspelt(name: str, experiment: Experiment) -> str:
-    """What a factor that is no option probably is: topology and keying, which are none, among it."""
+    """The probable meaning of a factor that is not an option, including topology and keying."""
     known = _options(experiment)
     return "" if name in known else nearest(name, [TOPOLOGY, KEYING, *known])
 
