@@ -19,6 +19,8 @@ HEARD, TREES, REGISTERS = " to all receivers hear, s", " to trees right, s", " t
 LOST, DUPLICATED = "multicast packets lost from the first fault on", "multicast packets heard twice"
 UNHEARD = "receivers of a stream that had not heard it when the first fault came"
 """They have no part in LOST: what they miss is not the fault's. Left out where there are none."""
+_NEAR_NS = NS
+"""Losses that lie as close together are one silence."""
 SPARE = "branches at the end to where nobody wants packets"
 
 
@@ -62,17 +64,25 @@ def series(run: Run, phases: Mapping[str, Phase]) -> dict[str, float | None]:
 
 
 def heard_at(run: Run, phase: Phase, until: int) -> int | None:
-    """Since when (ns) no receiver misses a packet, of the streams that a path leads to it for; None if one does at
-    `until`."""
+    """Since when (ns) every receiver hears the streams that a path leads to it for; None if one does not at `until`.
+
+    One packet lost alone, more than a second after the loss before it, is a silence too short for the probe to time:
+    whether a short break takes a packet is chance. It is counted in LOST.
+    """
     latest, losses = phase.since, _losses(run)
     sent = {(each["stream"], each["receiver"]): int(each["sent"]) for each in run.where("probe", "stream")}
     for stream, receiver in _heard(run, phase.down):
         gap = round(NS / stream.rate_pps)
         since, stop = _times(run, stream)
+        before = -_NEAR_NS
         for event in losses.get((stream.name, receiver), ()):
+            alone = event["first_seq"] == event["last_seq"] and event["sent_first_ns"] - before > _NEAR_NS
+            before = event["sent_last_ns"]
             if event["sent_last_ns"] >= max(since, phase.since) and event["sent_first_ns"] < until:
                 again = event["sent_last_ns"] + gap
                 to_the_last = event["last_seq"] + 1 == sent.get((stream.name, receiver))
+                if alone and not to_the_last:
+                    continue
                 if to_the_last or again >= min(until, stop) - gap // 2:
                     return None
                 latest = max(latest, again)

@@ -52,11 +52,22 @@ CUT = event(30, "a--b", "fault", "link_carrier_down")
 def test_all_hear_again_when_the_last_of_them_misses_no_packet_any_more(tmp_path: Path) -> None:
     counts = [event(END, "lab", "probe", "stream", stream="s", receiver=name, sent=990, received=900, duplicated=count)
             for name, count in (("one", 2), ("two", 3))]  # fmt: skip
-    losses = [loss("one", 0, 20), loss("one", 290, 299), loss("two", 292, 349), loss("two", 360, 360)]
+    losses = [loss("one", 0, 20), loss("one", 290, 299), loss("two", 292, 349), loss("two", 360, 361)]
     measured = series(run(tmp_path, [CUT, *losses, *counts]), {"cut": Phase(30 * NS)})
-    assert measured["cut to all receivers hear, s"] == pytest.approx(7.1)
-    assert measured[LOST] == 10 + 58 + 1, "what was lost before the first fault is another question"
+    assert measured["cut to all receivers hear, s"] == pytest.approx(7.2)
+    assert measured[LOST] == 10 + 58 + 2, "what was lost before the first fault is another question"
     assert measured[DUPLICATED] == 5
+
+
+def test_one_packet_lost_alone_is_counted_and_not_timed_but_losses_close_together_are_one_silence(
+    tmp_path: Path,
+) -> None:
+    alone, halves = [loss("one", 650, 650)], [loss("one", number, number) for number in range(650, 660, 2)]
+    for name, losses, hears_s, missed in (("alone", alone, 0, 1), ("halves", halves, 36.9, 5)):
+        folder = tmp_path / name
+        folder.mkdir()
+        measured = series(run(folder, [CUT, *losses]), {"cut": Phase(30 * NS)})
+        assert (measured["cut to all receivers hear, s"], measured[LOST]) == (pytest.approx(hears_s), missed)
 
 
 def test_who_misses_packets_to_the_end_never_hears_again(tmp_path: Path) -> None:
