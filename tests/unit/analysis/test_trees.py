@@ -97,9 +97,9 @@ def test_either_of_two_equal_ways_is_right_and_a_longer_one_is_not(ring: Topolog
 def test_a_tree_is_wrong_while_a_router_on_it_has_no_route_or_does_not_send_on(ring: Topology) -> None:
     routes = whole(ring, ONE.group)
     without = [each for each in routes if each["node"] != "r2"]
-    assert any(fault.endswith("fed by nobody") for fault in seen(ring, *without, streams=[ONE]).faults())
+    assert any(fault.endswith("fed by no router") for fault in seen(ring, *without, streams=[ONE]).faults())
     mute = [{**each, "oifs": []} if each["node"] == "r5" else each for each in routes]
-    assert any("fed by nobody" in fault for fault in seen(ring, *mute, streams=[ONE]).faults())
+    assert any("fed by no router" in fault for fault in seen(ring, *mute, streams=[ONE]).faults())
     unresolved = [{**each, "iif": None} if each["node"] == "r1" else each for each in routes]
     assert seen(ring, *unresolved, streams=[ONE]).since is None
 
@@ -136,7 +136,7 @@ def test_a_router_may_be_root_and_receiver_itself(ring: Topology) -> None:
     routes = branches(ring, stream.group, "lo r2 r3 r5", origin=address)
     routes += [route(5, "r5", address, stream.group, end(ring, "r5", "r3"), "receivers")]
     routes[1]["oifs"].append("receivers")
-    assert seen(ring, *routes[:-1], streams=[stream]).faults()[0].endswith("r5's receivers: fed by nobody")
+    assert seen(ring, *routes[:-1], streams=[stream]).faults()[0].endswith("r5's receivers: fed by no router")
     assert seen(ring, *routes, streams=[stream]).since == 5
 
 
