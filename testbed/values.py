@@ -17,7 +17,7 @@ from agents.runtime import invalid
 from testbed.errors import InputError, Location
 from testbed.topology.findings import nearest, some
 from testbed.topology.resolved import Topology
-from testbed.topology.units import ALLOWED, DELAYS, RATES, TIMES
+from testbed.topology.units import ALLOWED, DELAYS, RATES, TIMES, not_allowed
 
 _AMOUNT = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)\s*([a-zµ%]*(?:/s)?)\s*", re.IGNORECASE)
 _SHOWN = 80
@@ -26,11 +26,6 @@ _SHOWN = 80
 
 Wrong = tuple[str, str]
 """The problem, and the allowed values."""
-
-
-def not_allowed(allowed: str) -> ValueError:
-    """The error of a value that is not allowed, for `explained`."""
-    return ValueError(f"{ALLOWED}{allowed}")
 
 
 def quantity(

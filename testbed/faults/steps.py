@@ -26,6 +26,7 @@ from pydantic import (
 from testbed.errors import InputError, InputErrors, Location, raise_errors
 from testbed.topology.findings import nearest
 from testbed.topology.resolved import Topology, label
+from testbed.topology.units import not_allowed
 from testbed.values import (
     Milliseconds,
     OneOf,
@@ -37,7 +38,6 @@ from testbed.values import (
     explained,
     listed,
     misnamed,
-    not_allowed,
     octets,
     one_of,
     quantity,

@@ -15,7 +15,8 @@ from pydantic_core.core_schema import SerializerFunctionWrapHandler
 from agents.ipsec.protection import Mode, RoutingProtocol
 from agents.policy.domain import Settings, settings_problems
 from testbed.errors import InputErrors
-from testbed.values import OneOf, YesNo, explained, listed, not_allowed, one_of, seconds, whole
+from testbed.topology.units import not_allowed
+from testbed.values import OneOf, YesNo, explained, listed, one_of, seconds, whole
 
 VALIDITY_S = 1 << 33
 

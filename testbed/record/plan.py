@@ -18,7 +18,8 @@ from testbed.keying.base import KEYINGS
 from testbed.keying.options import PlanOptions, options_of
 from testbed.record.reading import document
 from testbed.topology.resolved import Topology
-from testbed.values import Text, listed, not_allowed, quantity, seconds
+from testbed.topology.units import not_allowed
+from testbed.values import Text, listed, quantity, seconds
 
 __all__ = ["Flow", "Plan", "Step", "Stream"]
 

@@ -29,7 +29,8 @@ INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 NUMBER = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-zµ%]*(?:/[sS])?)\s*")
 
 
-def _refuse(allowed: str) -> ValueError:
+def not_allowed(allowed: str) -> ValueError:
+    """The error of a value that is not allowed, for who explains it with its place."""
     return ValueError(f"{ALLOWED}{allowed}")
 
 
@@ -38,14 +39,14 @@ def _quantity(units: Mapping[str, float], allowed: str, fits: Callable[[float], 
 
     def convert(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise _refuse(allowed)
+            raise not_allowed(allowed)
         match = NUMBER.fullmatch(str(value))
         unit = match[2].lower() if match else ""
         if match is None or (unit and unit not in units):
-            raise _refuse(allowed)
+            raise not_allowed(allowed)
         number = float(match[1]) * (units[unit] if unit else 1.0)
         if not fits(number):
-            raise _refuse(allowed)
+            raise not_allowed(allowed)
         return number
 
     return BeforeValidator(convert)
@@ -56,7 +57,7 @@ def _whole(least: int, most: int, allowed: str) -> BeforeValidator:
 
     def convert(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise _refuse(allowed)
+            raise not_allowed(allowed)
         return value
 
     return BeforeValidator(convert)
@@ -69,13 +70,13 @@ def _address(kind: type, allowed: str, fits: Callable[[Any], bool]) -> BeforeVal
         if isinstance(value, kind):
             return value
         if not isinstance(value, str):
-            raise _refuse(allowed)
+            raise not_allowed(allowed)
         try:
             address = kind(value.strip())
         except ValueError:
-            raise _refuse(allowed) from None
+            raise not_allowed(allowed) from None
         if not fits(address):
-            raise _refuse(allowed)
+            raise not_allowed(allowed)
         return address
 
     return BeforeValidator(convert)
@@ -102,9 +103,9 @@ def _area(value: Any) -> int:
         try:
             return int(IPv4Address(value))
         except ValueError:
-            raise _refuse(allowed) from None
+            raise not_allowed(allowed) from None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 0xFFFFFFFF:
-        raise _refuse(allowed)
+        raise not_allowed(allowed)
     return value
 
 
@@ -116,13 +117,13 @@ def _octets(value: Any) -> int:
     )
     number = int(unit) if isinstance(unit, str) and unit.strip().isdecimal() else unit
     if isinstance(number, bool) or not isinstance(number, int) or not MIN_MTU <= number <= MAX_MTU:
-        raise _refuse(_MTU_ALLOWED)
+        raise not_allowed(_MTU_ALLOWED)
     return number
 
 
 def _priority(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
-        raise _refuse("a whole number from 0 (never designated) to 255")
+        raise not_allowed("a whole number from 0 (never designated) to 255")
     return value
 
 
@@ -132,7 +133,7 @@ def _for_each_end(convert: Callable[[Any], int], what: str) -> BeforeValidator:
     def both(value: Any) -> list[int]:
         values = value if isinstance(value, list | tuple) else [value, value]
         if len(values) != 2:
-            raise _refuse(f"one {what} for both ends, or a list of two in the order of `between`")
+            raise not_allowed(f"one {what} for both ends, or a list of two in the order of `between`")
         return [convert(each) for each in values]
 
     return BeforeValidator(both)
@@ -154,14 +155,14 @@ def _passive(value: Any) -> bool | list[str]:
         return value
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise _refuse("true for all ends, or a list of the routers whose end is passive")
+        raise not_allowed("true for all ends, or a list of the routers whose end is passive")
     return names
 
 
 def _area_type(value: Any) -> str:
     word = re.sub(r"[ _]+", "-", value.strip().lower()) if isinstance(value, str) else ""
     if word not in AREA_TYPES:
-        raise _refuse(", ".join(AREA_TYPES))
+        raise not_allowed(", ".join(AREA_TYPES))
     return word
 
 
@@ -178,20 +179,20 @@ def is_interface(value: Any) -> bool:
 
 def _interface(value: Any) -> str:
     if not is_interface(value):
-        raise _refuse(INTERFACE_ALLOWED)
+        raise not_allowed(INTERFACE_ALLOWED)
     return str(value)
 
 
 def _switch(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _refuse("true or false")
+        raise not_allowed("true or false")
     return value
 
 
 def _degrees(most: float) -> BeforeValidator:
     def convert(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not -most <= value <= most:
-            raise _refuse("latitude from -90 to 90, then longitude from -180 to 180")
+            raise not_allowed("latitude from -90 to 90, then longitude from -180 to 180")
         return float(value)
 
     return BeforeValidator(convert)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from agents.decode import Decoder, KeyFile
+from tests.unit.decode import conversation as lab
 
 pytestmark = pytest.mark.guest
-
-_path = Path(__file__).parents[1] / "unit" / "decode" / "conversation.py"
-_spec = importlib.util.spec_from_file_location("conversation", _path)
-assert _spec and _spec.loader
-lab = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(lab)
 
 
 def test_tshark_sees_the_same_exchanges_message_ids_and_payloads(tmp_path: Path) -> None:

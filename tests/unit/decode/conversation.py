@@ -3,12 +3,10 @@ policy document, an inband rekey, a GSA_REKEY, and two messages in clear."""
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import struct
 from collections.abc import Callable
 from ipaddress import ip_address
-from pathlib import Path
 
 from agents.gikev2 import GroupMember, KeyServer, notifies
 from agents.gikev2.keys import make_group_keys
@@ -35,11 +33,7 @@ from agents.ipsec.protection import RoutingProtocol, Suite
 from agents.policy.document import sign_document
 from agents.policy.group import GroupState, SignedState
 from agents.policy.names import GroupId, parse_party_id, party_id
-
-_spec = importlib.util.spec_from_file_location("policy_samples", Path(__file__).parents[1] / "policy" / "samples.py")
-assert _spec and _spec.loader
-samples = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(samples)
+from tests.unit.policy import samples
 
 ADDRESS = {"r1": PeerAddress("10.1.0.1", 848), "r2": PeerAddress("10.1.0.2", 848)}
 GROUP = GroupId.of("example", "r1", "r1-eth0", RoutingProtocol.OSPF)

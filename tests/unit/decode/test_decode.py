@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 import os
 import subprocess
@@ -19,11 +18,8 @@ from agents.decode.messages import Protection
 from agents.decode.text import lines
 from agents.ikev2.codec.header import Header, encode_header
 from agents.ikev2.keylog import KeyWrapEntry, parse_line
+from tests.unit.decode import conversation as lab
 
-_spec = importlib.util.spec_from_file_location("conversation", Path(__file__).parent / "conversation.py")
-assert _spec and _spec.loader
-lab = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(lab)
 TALK = lab.Conversation()
 
 

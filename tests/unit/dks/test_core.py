@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import sqlite3
 from pathlib import Path
@@ -40,11 +39,7 @@ from agents.policy.names import GroupId, party_id
 from agents.policy.spi import GENERATION_BITS
 from agents.runtime.effects import Event, Send
 from agents.runtime.pace import TokenBucket
-
-_spec = importlib.util.spec_from_file_location("policy_samples", Path(__file__).parents[1] / "policy" / "samples.py")
-assert _spec and _spec.loader
-samples = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(samples)
+from tests.unit.policy import samples
 
 DKS = PeerAddress("10.9.0.1", 848)
 GROUPS = {name: GroupId.of("example", name, f"{name}-eth0", RoutingProtocol.OSPF) for name in ("r1", "r2")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,10 @@ from testbed.analysis.run import NS, Run
 from testbed.record.plan import Plan
 from testbed.runner.experiment import Measures, Table, find
 from testbed.topology.load import load
+from tests.unit.analysis import test_traffic as by_hand
 
 UP = Adjacencies(8, 8)
 
-_path = Path(__file__).parents[1] / "analysis" / "test_traffic.py"
-_spec = importlib.util.spec_from_file_location("traffic_by_hand", _path)
-assert _spec and _spec.loader
-by_hand = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(by_hand)
 
 OVERHEAD = find("overhead")
 RING = load("ring:4")

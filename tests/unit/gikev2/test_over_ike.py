@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 from collections.abc import Callable
-from pathlib import Path
 
 from agents.gikev2 import GroupMember, KeyServer
 from agents.gikev2.keys import make_group_keys
@@ -29,11 +27,7 @@ from agents.ikev2.registry import ExchangeType
 from agents.ipsec.protection import RoutingProtocol, Suite
 from agents.policy.group import GroupState, SignedState
 from agents.policy.names import GroupId, parse_party_id, party_id
-
-_spec = importlib.util.spec_from_file_location("policy_samples", Path(__file__).parents[1] / "policy" / "samples.py")
-assert _spec and _spec.loader
-samples = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(samples)
+from tests.unit.policy import samples
 
 ADDRESS = {"r1": PeerAddress("10.1.0.1", 848), "r2": PeerAddress("10.1.0.2", 848)}
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -28,12 +25,7 @@ from agents.ipsec.protection import RoutingProtocol, Suite
 from agents.policy.errors import PolicyError
 from agents.policy.group import GroupState, SignedState
 from agents.policy.names import GroupId, SpeakerId
-
-_spec = importlib.util.spec_from_file_location("policy_samples", Path(__file__).parents[1] / "policy" / "samples.py")
-assert _spec and _spec.loader
-samples = importlib.util.module_from_spec(_spec)
-sys.modules["policy_samples"] = samples
-_spec.loader.exec_module(samples)
+from tests.unit.policy import samples
 
 KWK = bytes(range(32))
 GROUP = GroupId.of("example", "r1", "r1-eth0", RoutingProtocol.OSPF)

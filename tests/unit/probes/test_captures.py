@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import importlib.util
 import io
 import struct
 from pathlib import Path
@@ -16,12 +15,7 @@ from hypothesis import strategies as st
 from testbed.probes import pcapng
 from testbed.probes.ike import ike_datagrams
 from testbed.probes.pcap import read_frames
-
-_path = Path(__file__).parents[1] / "decode" / "conversation.py"
-_spec = importlib.util.spec_from_file_location("conversation", _path)
-assert _spec and _spec.loader
-lab = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(lab)
+from tests.unit.decode import conversation as lab
 
 DATA = bytes(range(40))
 
