@@ -20,7 +20,7 @@ LOST, DUPLICATED = "multicast packets lost from the first fault on", "multicast 
 UNHEARD = "receivers of a stream that had not heard it when the first fault came"
 """They have no part in LOST: what they miss is not the fault's. Left out where there are none."""
 _NEAR_NS = NS
-"""Losses that lie as close together are one silence."""
+"""Losses that lie as close together, or to the change before them, are timed as one silence."""
 SPARE = "branches at the end to where nobody wants packets"
 
 
@@ -66,18 +66,18 @@ def series(run: Run, phases: Mapping[str, Phase]) -> dict[str, float | None]:
 def heard_at(run: Run, phase: Phase, until: int) -> int | None:
     """Since when (ns) every receiver hears the streams that a path leads to it for; None if one does not at `until`.
 
-    One packet lost alone, more than a second after the loss before it, is a silence too short for the probe to time:
-    whether a short break takes a packet is chance. It is counted in LOST.
+    One packet lost alone, more than a second after the change and after the loss before it, is a silence too short for
+    the probe to time: whether a short break takes a packet is chance. It is counted in LOST.
     """
     latest, losses = phase.since, _losses(run)
     sent = {(each["stream"], each["receiver"]): int(each["sent"]) for each in run.where("probe", "stream")}
     for stream, receiver in _heard(run, phase.down):
         gap = round(NS / stream.rate_pps)
         since, stop = _times(run, stream)
-        before = -_NEAR_NS
+        before = phase.since
         for event in losses.get((stream.name, receiver), ()):
             alone = event["first_seq"] == event["last_seq"] and event["sent_first_ns"] - before > _NEAR_NS
-            before = event["sent_last_ns"]
+            before = max(before, event["sent_last_ns"])
             if event["sent_last_ns"] >= max(since, phase.since) and event["sent_first_ns"] < until:
                 again = event["sent_last_ns"] + gap
                 to_the_last = event["last_seq"] + 1 == sent.get((stream.name, receiver))

@@ -63,7 +63,12 @@ def test_one_packet_lost_alone_is_counted_and_not_timed_but_losses_close_togethe
     tmp_path: Path,
 ) -> None:
     alone, halves = [loss("one", 650, 650)], [loss("one", number, number) for number in range(650, 660, 2)]
-    for name, losses, hears_s, missed in (("alone", alone, 0, 1), ("halves", halves, 36.9, 5)):
+    at_once = [loss("one", 292, 292)]
+    for name, losses, hears_s, missed in (
+        ("alone", alone, 0, 1),
+        ("halves", halves, 36.9, 5),
+        ("at once", at_once, 0.3, 1),
+    ):
         folder = tmp_path / name
         folder.mkdir()
         measured = series(run(folder, [CUT, *losses]), {"cut": Phase(30 * NS)})
