@@ -55,7 +55,9 @@ def show(page: Page, file: Path, where: str = "") -> None:
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{file.resolve().as_uri()}#{where}")
-    page.wait_for_function("globalThis.player !== undefined || document.getElementById('now').textContent")
+    page.locator(
+        "#now:not(:empty)"
+    ).wait_for()  # a function that waits would be a script, which the page's policy forbids
     if complaints:
         raise LabError(f"the browser complains: {'; '.join(complaints)}", where=str(file))
 

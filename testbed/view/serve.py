@@ -73,7 +73,10 @@ class PageServer:
         try:
             self._server = ThreadingHTTPServer((HOST, port), self._handler())
         except OSError as error:
-            raise EnvironmentFailure(f"{HOST}:{port}: {error.strerror}", next_command="another --port") from error
+            raise EnvironmentFailure(
+                error.strerror or str(error), where=f"{HOST}:{port}",
+                allowed="a port that no other program has", next_command="the same command with --port 0",
+            ) from error  # fmt: skip
         self._server.daemon_threads = True
         self._listeners = threading.Semaphore(LISTENERS)
         self.address = f"http://{HOST}:{self._server.server_port}/"

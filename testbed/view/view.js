@@ -810,8 +810,8 @@ function follow(player, after, told) {
   const source = new EventSource(`events?after=${after}`);
   source.addEventListener("message", ({ data }) => { const { events, end } = JSON.parse(data); player.grow(events, end); });
   source.addEventListener("other", () => { source.close(); location.reload(); });
-  source.addEventListener("over", () => { source.close(); player.grows = false; if (!told) $("live").textContent = "It has ended."; });
-  if (!told) $("live").textContent = "Live: the cursor at the end moves on.";
+  source.addEventListener("over", () => { source.close(); player.grows = false; $("live").textContent = told ? "" : "It has ended."; });
+  $("live").textContent = told ? "The network still runs." : "Live: the cursor at the end moves on.";
 }
 
 opened().then(({ scenes, told, speed, live, marks }) => {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,11 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page
 
 from testbed.probes.pcap import read_frames
 from testbed.probes.pcapng import MAGIC
 from testbed.setup import kernel, tree
 from testbed.setup.paths import PROJECT, cache_dir
+from tests.unit.view.conftest import browser, page
+
+__all__ = ["browser", "page"]
 
 pytestmark = pytest.mark.skipif(
     not (kernel.kernel().ready and tree.tree().ready), reason="./lab setup has not made the guest yet"
@@ -32,20 +37,29 @@ hosts: {desk-of-a.colleague: {on: r1}}
 
 
 @pytest.fixture(scope="module")
-def prompt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
-    """A laboratory that is up, its prompt's lines written to one pipe and read from another."""
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A laboratory that is up, its prompt's lines written to one pipe and read from another; its page's address."""
     topology = tmp_path_factory.mktemp("topology") / "ring.yaml"
     topology.write_text(RING)
     up = subprocess.Popen(
-        [*LAB, "up", topology, "--keying", "lks", "--name", NAME, "-o", "mode=clear"],
+        [*LAB, "up", topology, "--keying", "lks", "--name", NAME, "-o", "mode=clear", "--view"],
         env=ENVIRONMENT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
-        yield up
+        assert up.stderr is not None
+        told = up.stderr.readline()
+        found = re.fullmatch(r"open (http://127\.0\.0\.1:\d+/) in a browser: it shows what runs\n", told)
+        assert found is not None, told
+        yield up, found.group(1)
     finally:
         subprocess.run([*LAB, "down", "--lab", NAME], env=ENVIRONMENT, capture_output=True, check=False)
         up.kill()
         up.communicate()
+
+
+@pytest.fixture(scope="module")
+def prompt(seen: tuple[subprocess.Popen[str], str]) -> subprocess.Popen[str]:
+    return seen[0]
 
 
 def typed(up: subprocess.Popen[str], lines: str) -> str:
@@ -156,6 +170,27 @@ def test_a_capture_ends_when_its_reader_goes_and_at_an_interruption() -> None:
             capture.stdout.close()
         assert capture.stderr.read() == b""
         assert capture.wait() == (0 if interrupted else 141)
+
+
+def test_two_browsers_see_what_happens_in_the_laboratory_as_it_happens(
+    seen: tuple[subprocess.Popen[str], str], page: Page, browser: Browser
+) -> None:
+    prompt, address = seen
+    pages = page, browser.new_page(viewport={"width": 390, "height": 844})
+    for each in pages:
+        each.goto(address)
+        each.get_by_text("the cursor at the end moves on").wait_for()
+        each.get_by_text("4 of 4 routers with power").wait_for()
+    typed(prompt, "fault tap segment=r2--r3\nfault link_carrier_down segment=r1--r2\nfault power_off nodes=r4")
+    for each in pages:
+        each.get_by_text(re.compile("3 of 4 routers with power.* an intruder on r2--r3")).wait_for()
+        assert each.locator(".glyph.intruded").all_text_contents() == ["◆"]
+        each.locator(".way.dark").nth(1).wait_for(state="attached")
+        assert "off" in str(each.locator("[aria-label='Router r4']").get_attribute("class"))
+    typed(prompt, "fault power_on nodes=r4\nfault link_carrier_up segment=r1--r2")
+    for each in pages:
+        each.get_by_text("4 of 4 routers with power").wait_for()
+    pages[1].close()
 
 
 def test_a_second_laboratory_of_the_name_is_refused_and_the_end_of_the_input_ends_the_first(
