@@ -17,6 +17,7 @@ from testbed.record.live import LIVE, Following, Live, newest
 from testbed.record.plan import Flow, Stream
 from testbed.record.writer import Recorder, agent_events
 from testbed.view.live import WAITING, Watch
+from testbed.view.page import page as html
 from testbed.view.scene import scene
 from testbed.view.serve import PageServer
 
@@ -109,7 +110,7 @@ def test_a_page_grows_with_a_laboratory_and_says_in_the_end_what_its_record_says
         assert sums == page.evaluate("whole.sums(whole.end)")
         assert sums["intruded"] == ["r1--r2"]
         at_s = (run.events[-1]["t"] - run.events[0]["t"]) / NS
-        assert page.locator("#now").inner_text().startswith(f"{at_s:.3f} s since it began")
+        assert page.locator("#now").inner_text().startswith(f"{at_s:.3f} s since the run began")
         again = page.context.browser.new_page()  # type: ignore[union-attr]
         again.goto(server.address)
         again.locator("#maps svg").wait_for()
@@ -176,6 +177,35 @@ def test_lost_probe_and_multicast_packets_come_live_and_are_those_of_the_record_
             assert page.evaluate("t => player.scenes[0].sums(t).missing", at * gap) == missing, at
         page.evaluate("t => player.go(player.scenes[0].seconds(t))", 1010 * gap)
         assert "2 of 2 receivers miss packets of a stream" in page.locator("#now").inner_text()
+    finally:
+        server.close()
+
+
+def test_a_tour_waits_where_its_network_has_not_been_and_ends_where_it_ended(
+    running: tuple[Run, Path], page: Page
+) -> None:
+    run, folder = running
+    server = PageServer(WAITING)
+    watch = Watch(server, lambda: folder, lambda watched, count: html([watched.scene()], [(0, "Once.")], 100, count))
+    lines = [json.dumps(event) + "\n" for event in run.events]
+    half = len(lines) // 2
+    try:
+        (folder / LIVE).write_text("".join(lines[:half]))
+        watch.look()
+        page.clock.install()
+        page.goto(server.address)
+        page.locator("#now:not(:empty)").wait_for()
+        page.clock.run_for(10_000)
+        assert page.evaluate("[player.playing, player.cursor < player.until]") == [True, False]
+        assert page.locator("#told").inner_text() == "Once."
+        with (folder / LIVE).open("a") as file:
+            file.writelines(lines[half:])
+        watch.look()
+        server.stream.put({}, "over")
+        page.locator("#live:empty").wait_for(state="attached")
+        page.clock.run_for(10_000)
+        assert page.evaluate("[player.playing, player.cursor < player.until]") == [False, False]
+        assert page.evaluate("player.scenes[0].moment(player.cursor)") == pytest.approx(run.events[-1]["t"], abs=1000)
     finally:
         server.close()
 
