@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from testbed.errors import InputError, Interrupted, LabError, Location
-from testbed.values import quoted
+from pydantic import BaseModel, ValidationError
+
+from testbed.errors import InputError, InputErrors, Interrupted, LabError, Location
+from testbed.values import explained, quoted
 
 DEBUG = "LAB_DEBUG"
 """The environment variable that prints tracebacks."""
@@ -45,6 +47,9 @@ def hosted(file: str, what: str, failure: type[LabError]) -> Iterator[None]:
         where = f" ({error.where})" if error.where else ""
         raise failure(f"{what}: {error.problem}{where}", where=_where(error, file), allowed=error.allowed) from error
     except BaseException as error:
+        wrong = list(_arguments(error, what, _where(error, file)))
+        if wrong and failure is InputError:
+            raise InputErrors(wrong) from error
         if os.environ.get(DEBUG):
             traceback.print_exception(error)
         raise failure(
@@ -85,6 +90,19 @@ def _where(error: BaseException, file: str) -> Location:
     own = [each for each in frames if Path(each[0]) == Path(file)]
     near = [each for each in frames if Path(each[0]).is_file() and not Path(each[0]).is_relative_to(_OURS)]
     return Location(*(own or near)[-1]) if own or near else Location(file)
+
+
+def _arguments(error: BaseException, what: str, where: Location) -> Iterator[InputError]:
+    """The arguments of a model, such as Stream, that the user's code gave wrongly."""
+    if isinstance(error, TypeError) and "BaseModel.__init__() takes 1 positional argument" in str(error):
+        yield InputError(f"{what}: arguments without their names", where=where, allowed="name=value for each")
+    if not isinstance(error, ValidationError):
+        return
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code is BaseModel.__init__.__code__:
+            model = type(frame.f_locals["self"])
+            for each in explained(error, "argument", model, lambda *_: where):
+                yield InputError(f"{what}: {model.__name__}: {each.problem}", where=where, allowed=each.allowed)
 
 
 def _said(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from testbed.errors import InputError, Interrupted, LabError
+from testbed.errors import InputError, Interrupted, LabError, parts
 from testbed.runner import answers, execute, session, simulated, sweep, sweepfile
 from testbed.runner.execute import MEASURE_AGAIN, Outcome, first_problem
 from testbed.runner.experiment import Experiment, Table, find, step
@@ -123,6 +123,30 @@ def test_answers_as_they_should_be_pass(tmp_path: Path) -> None:
     mine = find(str(write(tmp_path)))
     for call in CALLS.values():
         call(mine, tmp_path)
+
+
+GIVEN = [
+    ("[Stream('a', 'r1', '239.1.1.1', ['r2'], 5)]", ["streams(): arguments without their names"]),
+    (
+        "[Stream(name='a', source='r1', group='10.1.1.1', receivers=['r2'], rate_pps='ten', speed=3)]",
+        ["Stream: group is '10.1.1.1'", "Stream: rate_pps is 'ten'", "Stream: unknown argument 'speed'"],
+    ),
+    ("[Flow(src='r1', rate_pps=5)]", ["Flow: dst is missing"]),
+]
+
+
+@pytest.mark.parametrize(("answer", "said"), GIVEN, ids=["by place", "bad values", "missing"])
+def test_wrong_arguments_of_a_stream_or_flow_are_told_one_by_one_with_what_is_allowed(
+    answer: str, said: list[str], tmp_path: Path
+) -> None:
+    path = write(tmp_path, streams=answer)
+    with pytest.raises(InputError) as caught:
+        answers.planned(find(str(path)), RING, "none", 1)
+    found = parts(caught.value)
+    assert len(found) == len(said)
+    for each, words in zip(found, said, strict=True):
+        assert words in each.problem and "pydantic" not in str(each) and each.allowed
+        assert str(each.where) == f"{path}:{line(path, f'return {answer}')}"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, lambda: Interrupted(130), GeneratorExit])
