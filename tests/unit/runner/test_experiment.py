@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from testbed.analysis.measures import Adjacencies, RequestCounts
+from testbed.analysis.multicast import hears
 from testbed.errors import InputError
 from testbed.faults.check import check_plan
 from testbed.record.plan import Stream
@@ -62,6 +63,18 @@ def test_the_example_of_the_documentation_is_an_experiment(tmp_path: Path) -> No
     experiment = find(str(tmp_path / "my_experiment.py"))
     check_plan(experiment.plan(load(experiment.topology), "lks", 1, {}))
     assert experiment.judge(Table({"lks": [Measures(None, Adjacencies(8, 6))]}))[0].ok is False
+
+
+def test_the_example_with_a_stream_and_a_probe_is_an_experiment(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "your-experiment.md").read_text()
+    (example,) = re.findall(r"<!-- tested: my_stream.py -->\n```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "my_stream.py").write_text(example)
+    experiment = find(str(tmp_path / "my_stream.py"))
+    plan = experiment.plan(load(experiment.topology), "lks", 1, {})
+    check_plan(plan)
+    assert plan.streams and plan.flows
+    heard = {mode: [Measures(1.0, extra={hears(experiment.begin): 1.0})] for mode in ("none", "lks")}
+    assert [each.ok for each in experiment.judge(Table(heard))] == [True]
 
 
 def test_the_documentation_names_every_experiment_and_every_keying_mode() -> None:
