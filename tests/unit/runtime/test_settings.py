@@ -81,7 +81,7 @@ def test_a_name_that_no_party_can_have_is_refused(tmp_path: Path, name: str) -> 
     ("url", "why"),
     [
         ("http://10.0.0.1", "in clear"), ("ftp://a", "https://HOST"), ("https://a/b", "https://HOST"),
-        ("https://[::1", "Invalid IPv6"), ("https://a:99999", "out of range"), ("https://u:p@a", "more than"),
+        ("https://[::1", "Invalid IPv6"), ("https://a:99999", "out of range"), ("https://u:p@a", "more parts than"),
     ],
 )  # fmt: skip
 def test_an_address_of_a_policy_server_that_is_not_to_be_asked_is_bad_input(tmp_path: Path, url: str, why: str) -> None:
