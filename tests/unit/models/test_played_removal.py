@@ -59,7 +59,7 @@ class Play:
         self._before = {name: dict(network.nodes[name].files) for name in ROUTERS}
         network.power_on("dks")
         network.power_on(REMOVED)
-        network.lks(REMOVED).removal.offer = lambda *_: None  # type: ignore[method-assign]  # it heeds no list
+        network.lks(REMOVED).revocation.offer = lambda *_: None  # type: ignore[method-assign]  # it heeds no list
 
     def _list(self, removed: str) -> bytes:
         """The DKS has a list with this router on it; documents stay as they are, so that the list alone decides."""
@@ -143,7 +143,7 @@ class Play:
         for name in ROUTERS:
             if network.nodes[name].core is None:
                 continue
-            version = network.lks(name).removal.version
+            version = network.lks(name).revocation.version
             assert version >= self._had[name], f"{name} had list {self._had[name]}, and has {version}"
             self._had[name] = version
             assert version < NEW or not network.hears(name, REMOVED), name
@@ -158,7 +158,7 @@ class Play:
         self._go_on(2 * LEASE_S if self._isolated else 20)
         network = self.network
         assert not any(network.hears(name, REMOVED) for name in ROUTERS)
-        told = {name: network.lks(name).removal.version for name in ROUTERS}
+        told = {name: network.lks(name).revocation.version for name in ROUTERS}
         assert told["a"] == NEW and (self._isolated or told["b"] == NEW)
         assert self._isolated or (network.hears("a", "b") and network.hears("b", "a"))
 

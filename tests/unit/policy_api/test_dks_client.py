@@ -243,7 +243,7 @@ def test_address_and_token_are_configured_together(tmp_path: Path) -> None:
     path = tmp_path / "dks.toml"
     base = 'domain = "example"\nidentity = "i"\npolicy_server_key = "k"\ndocuments = "d"\nstate_dir = "s"\n'
     path.write_text(base + 'policy_url = "https://policy.example"\n')
-    with pytest.raises(ConfigError, match="both"):
+    with pytest.raises(ConfigError, match="need each other"):
         read_config(path)
     path.write_text(base + 'policy_url = "https://policy.example"\npolicy_token = "t"\n')
     assert read_config(path).policy_token == tmp_path / "t"
