@@ -77,7 +77,7 @@ def test_an_administrator_with_only_the_page_takes_three_routers_to_required_rem
     within = bound.explain(server.draft(), "r3")["cases"]["dks"]["total_s"]
     assert durations.spell(math.ceil(within)) in admin.page.locator(".bounds div").first.inner_text()
     admin.press("Remove r3 in the draft")
-    assert "key of router r3, for ever" in admin.text
+    assert "key of router r3, permanently" in admin.text
     commit(admin, "a-write", "r3 was stolen", server.version() + 1)
     admin.open("/revocations")
     assert "0 of 2 routers" in admin.text and hashlib.sha256(spki(key("r3"))).hexdigest() in admin.text
