@@ -136,7 +136,7 @@ def test_what_is_up_is_said_and_advice_touches_one_laboratory_only(
     with pytest.raises(InputError, match="cannot be a name"):
         chosen(tmp_path, "../a")
     assert taken(Running(tmp_path / "a")).next_command == "lab down --lab a"
-    with pytest.raises(InputError, match="'a' is up"), Running(tmp_path / "a").begun():
+    with pytest.raises(InputError, match="'a' is already up"), Running(tmp_path / "a").begun():
         pass
     with pytest.raises(EnvironmentFailure) as silent:
         Running(tmp_path / "a").ask("status", timeout_s=0.05)
@@ -146,7 +146,7 @@ def test_what_is_up_is_said_and_advice_touches_one_laboratory_only(
 def test_of_two_that_begin_at_the_same_moment_one_is_refused_and_the_other_keeps_its_folder(tmp_path: Path) -> None:
     with Running(tmp_path / "a").begun():
         (tmp_path / "a" / "plan.json").touch()
-        with pytest.raises(InputError, match="'a' is up"), Running(tmp_path / "a").begun():
+        with pytest.raises(InputError, match="'a' is already up"), Running(tmp_path / "a").begun():
             pass
         assert (tmp_path / "a" / "plan.json").exists()
     assert not (tmp_path / "a").exists()

@@ -84,7 +84,7 @@ OF_A_RUN: dict[str, tuple[Callable[[Path], Any], str, bool]] = {
     "a file where its folder should be": (as_a_file, f"runs/{LKS}: the run is missing", False),
     "outcome removed": (lambda run: (run / "outcome.json").unlink(), "outcome.json: is missing", True),
     "outcome cut": (lambda run: cut(run / "outcome.json"), "outcome.json:1:", True),
-    "manifest removed": (lambda run: (run / "manifest.json").unlink(), "manifest.json: is missing: whether", True),
+    "manifest removed": (lambda run: (run / "manifest.json").unlink(), "manifest.json: is missing: changes", True),
     "manifest cut": (lambda run: cut(run / "manifest.json"), "manifest.json:", True),
     "manifest of a later format": (lambda run: rename(run, "manifest.json", "format", 9), "of format 9", True),
     "manifest of hashes that are none": (lambda run: rename(run, "manifest.json", "sha256", [1]), "manifest.json:", True),
@@ -366,7 +366,7 @@ def test_rubbish_among_keys_is_left_out_by_line_and_a_file_of_rubbish_is_refused
     path, keys = capture(tmp_path / "x.pcap"), tmp_path / "keys"
     keys.write_text("rubbish\n" + KEY_LINE)
     done = lab("decode", path, "--keys", keys)
-    assert done.code == 0 and f"{keys}:1: " in done.err and "left out" in done.err
+    assert done.code == 0 and f"{keys}:1: " in done.err and "is skipped" in done.err
     keys.write_bytes(bytes(range(256)))
     done = lab("decode", path, "--keys", keys)
     assert done.code == 2 and f"{keys}:1" in done.err

@@ -61,5 +61,5 @@ def test_another_network_of_the_same_name_does_not_write_over_results(folder: Pa
 def test_a_full_disk_is_the_machines_failure_and_says_that_finished_runs_are_kept(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFailure, match="no space left") as caught, written(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "x"))
-    assert caught.value.exit_code == 3 and "is kept" in str(caught.value.next_command)
+    assert caught.value.exit_code == 3 and "are kept" in str(caught.value.next_command)
     assert of_file(PermissionError(errno.EACCES, "Permission denied", "x")).exit_code == 2
