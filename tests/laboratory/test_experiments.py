@@ -202,7 +202,7 @@ def test_routers_become_neighbours_while_the_dks_is_away_and_a_stranger_with_the
     assert row["extra"]["outsiders that tried"] == [5] and row["extra"]["outsiders admitted"] == [0]
     (run,) = map(Run, tmp_path.glob("runs/lks-1-*"))
     thief = run.where("probe", "impostor")[-1]
-    assert thief["name"] == thief["key"] and thief["outcome"].startswith("refused: authentication_failed")
+    assert thief["name"] == thief["key"] and thief["outcome"].startswith("rejected: authentication_failed")
 
 
 GRAPH = """<graphml xmlns="http://graphml.graphdrawing.org/xmlns">

@@ -240,7 +240,7 @@ def test_the_figure_has_a_row_for_each_thing_done_and_says_least_and_most(tmp_pa
 
 
 def test_only_a_trial_that_was_admitted_counts_as_admitted(tmp_path: Path) -> None:
-    outcomes = ("refused: authentication_failed, notify 24", "no answer", "admitted", "no answer")
+    outcomes = ("rejected: authentication_failed, notify 24", "no answer", "admitted", "no answer")
     trials = [event(PHASES["impostors"] + n, "probe", "impostor", "intruder", outcome=each)
               for n, each in enumerate(outcomes)]  # fmt: skip
     assert list(intruder.admitted(run_of(tmp_path, *trials)).values()) == [0, 0, 1, 0]
