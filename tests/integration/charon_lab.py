@@ -7,6 +7,7 @@ Ports 500 and 4500. For the interoperability tests only; must run as root in the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -89,9 +90,13 @@ connections { us {
 """
 
 
+_PATIENCE_S = 600
+"""Of the guest's clock, which stands still for what computes: a command that waits for ever fails the test."""
+
+
 def run(*command: str) -> str:
     """A command's output; fails the test with what it printed."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE_S)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
     return done.stdout
 
@@ -188,7 +193,11 @@ class Charon:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait()
+        try:
+            self._process.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         run("ip", "netns", "delete", NAMESPACE)
         subprocess.run(["ip", "link", "delete", "ike-us"], capture_output=True, check=False)
         subprocess.run(["ip", "xfrm", "state", "flush"], check=False)
@@ -300,8 +309,11 @@ class Capture:
         assert b"listening" in line, line
 
     def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait()
+        """A signal that comes right before tcpdump waits for packets is heard with the next one alone."""
+        while self._process.poll() is None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(1)
 
     def read(self, key_lines: list[str]) -> str:
         """tshark's long form of all packets, decrypted with these lines of an ikev2_decryption_table."""
