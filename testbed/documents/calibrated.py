@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from testbed.errors import EnvironmentFailure, LabError
+from testbed.documents.ending import ended
+from testbed.errors import EnvironmentFailure
 from testbed.setup.paths import PROJECT
 from testbed.whole import put
 
@@ -82,13 +83,12 @@ def main(words: Sequence[str]) -> int:
     asked = parser.parse_args(words)
     if unknown := [each for each in asked.names if each not in SMALLEST]:
         parser.error(f"unknown experiment {unknown[0]!r}; allowed: {', '.join(SMALLEST)}")
-    try:
+
+    def play() -> None:
         for name in asked.names or SMALLEST:
             make(name, asked.seeds, asked.out)
-    except LabError as error:
-        print("\n".join(error.lines()), file=sys.stderr)
-        return error.exit_code
-    return 0
+
+    return ended(play)
 
 
 if __name__ == "__main__":

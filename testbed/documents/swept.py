@@ -18,7 +18,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from testbed.errors import InputError, LabError
+from testbed.documents.ending import ended
+from testbed.errors import InputError
 from testbed.report.style import COLUMN_IN, PAGE_IN, figure, look, noted, ordered, save
 from testbed.setup.paths import PROJECT
 from testbed.whole import put
@@ -212,12 +213,7 @@ def main(words: Sequence[str]) -> int:
     from testbed.setup import python_env
 
     python_env.use("sweep")
-    try:
-        keep(asked.name, asked.runs, PROJECT / "results" / asked.name)
-    except LabError as error:
-        print("\n".join(error.lines()), file=sys.stderr)
-        return error.exit_code
-    return 0
+    return ended(lambda: keep(asked.name, asked.runs, PROJECT / "results" / asked.name))
 
 
 if __name__ == "__main__":
