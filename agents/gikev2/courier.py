@@ -30,7 +30,7 @@ NEWS_S = 0.02
 AGAIN_S = 1.0
 """When a document is requested again after another peer was asked for it."""
 ASKS_IN_A_SECOND, ASKS_AT_ONCE = 4.0, 32
-"""The most documents that one peer may announce at a time: a false peer could announce without end."""
+"""The rate and the burst of our requests to one peer: a false peer could announce documents without end."""
 MOST_SHOWN = 2 * notifies.MAX_HELD
 """The most announced documents of one peer that are remembered."""
 LONGEST_WAIT_S = 3600
@@ -53,7 +53,7 @@ class DocumentHolder(Protocol):
         """The version of this router's document here; 0 without one."""
 
     def given(self, wanted: WantedDocument, peer: str, now: float) -> bytes | int | None:
-        """The document for this peer, and the seconds after which it may ask again; None when there is none for it."""
+        """The document for this peer, or the seconds after which it may ask again; None when there is none for it."""
 
     def held_by_peer(self, entry: Held, now: float) -> None:
         """A peer can give this document."""
@@ -174,7 +174,7 @@ class Courier:
             peer.news_at = min(peer.news_at, now + NEWS_S)
 
     def show(self, peer: str) -> list[Payload]:
-        """The announcement for this peer; None without documents."""
+        """The announcement for this peer, in at most one payload; empty without documents."""
         held = self.holder.held(peer)
         return [notifies.documents_held(held, whole=False)] if held else []
 
@@ -206,7 +206,7 @@ class Courier:
     # -- what a peer says ------------------------------------------------------------------------------
 
     def answer(self, payloads: Sequence[Payload], peer: str, now: float) -> list[Payload]:
-        """Handle the answer to an INFORMATIONAL request: a requested document, or an announcement."""
+        """The answer to a peer's INFORMATIONAL request: the document that it requests, or our announcement."""
         whole = self.heard(payloads, peer, now)
         answer: list[Payload] = []
         try:

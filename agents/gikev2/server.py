@@ -43,8 +43,8 @@ class RegistrationRequest:
 
 
 _SHORT, _REMEMBERED = 1024, 64
-"""Of so many capabilities of so few octets it is remembered whether they have a suite: all members of one kind say the
-same."""
+"""The longest SAg, in octets, and the most of them for which it is remembered whether they have a suite: all members of
+one kind send the same."""
 
 
 def _supports(proposals: Sequence[Proposal], suite: Suite) -> bool:
